@@ -61,9 +61,7 @@ class Variable:
 VARIABLES = {
     "loss": Variable(AXES, "test cross-entropy of a subtask; chance is 1", "bit", required=True),
     "accuracy": Variable(AXES, "share of test samples predicted correctly", "1", required=False, upper=1),
-    "brier": Variable(
-        AXES, "mean squared error of the predicted probability", "1", required=False, upper=1
-    ),
+    "brier": Variable(AXES, "mean squared error of the predicted probability", "1", required=False, upper=1),
     "mean_loss": Variable(AXES[:-1], "mean loss, sum of frequency times loss", "bit", required=True),
     "frequency": Variable(
         ("alpha", "subtask"), "probability of a subtask", "1", required=True, dtype="float64", upper=1

@@ -1,0 +1,220 @@
+"""What a study is: the task, the population, the training and the evaluation, validated; read from TOML."""
+
+import hashlib
+import itertools
+import math
+import os
+import tomllib
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BeforeValidator, Field
+
+from tasks.config import Config, ConfigError
+from tasks.sparse_parity import Alpha, TaskShape, TaskSpec
+
+Width = Annotated[int, Field(ge=1, le=100_000)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+NTrain = Annotated[int, Field(ge=1, le=10**9)] | Literal["online"]
+
+
+def _as_tuple(value: Any) -> Any:
+    """Let one value stand for an axis of length one."""
+    return tuple(value) if isinstance(value, list | tuple) else (value,)
+
+
+def _check_distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    if not values or len(set(values)) != len(values):
+        raise ValueError(f"must be at least one value, each once, not {list(values)}")
+    return values
+
+
+def _expand_widths(value: Any) -> Any:
+    """Turn ``{from, to, count}`` into geometrically spaced widths."""
+    if not isinstance(value, dict):
+        return _check_distinct(_as_tuple(value))
+    if value.keys() != {"from", "to", "count"} or not all(type(v) is int for v in value.values()):
+        raise ValueError(f"must be a list or {{from, to, count}} in whole numbers, not {value}")
+    low, high, count = value["from"], value["to"], value["count"]
+    if not (1 <= low < high and 2 <= count <= high - low + 1):
+        raise ValueError(f"must satisfy 1 <= from < to and 2 <= count <= to - from + 1, not {value}")
+    widths = tuple(dict.fromkeys(round(width) for width in np.geomspace(low, high, count).tolist()))
+    if len(widths) < count:
+        raise ValueError(f"count must be at most {len(widths)} for distinct widths, not {count}")
+    return widths
+
+
+class PopulationSpec(Config):
+    """The ladder of MLPs."""
+
+    widths: Annotated[tuple[Width, ...], BeforeValidator(_expand_widths)]
+    """Hidden units a layer: a list, or {from, to, count} for geometric spacing."""
+    n_hidden_layers: int = Field(1, ge=1, le=16)
+    """Hidden layers of each MLP."""
+
+
+class TrainingSpec(Config):
+    """How the population is trained: AdamW on fresh or repeated batches, cross-entropy loss."""
+
+    steps: int = Field(ge=1, le=10**9)
+    """Optimisation steps S."""
+    batch_size: int = Field(20_000, ge=1, le=10**8)
+    """Samples a step."""
+    learning_rate: float = Field(1e-3, gt=0, allow_inf_nan=False)
+    """Learning rate of AdamW."""
+    weight_decay: float = Field(0.0, ge=0, allow_inf_nan=False)
+    """Decoupled weight decay of AdamW."""
+    precision: Literal["float32", "float64"] = "float32"
+    """Floating-point type of parameters and activations."""
+
+
+class EvaluationSpec(Config):
+    """How the population is measured: on one fixed set with the same number of samples of every subtask."""
+
+    samples_per_subtask: int = Field(256, ge=1, le=10**6)
+    """Test samples of each subtask."""
+    n_evaluations: int = Field(100, ge=2, le=10**5)
+    """Evaluations, log-spaced over the steps; step 0 and the last included. Equal steps are merged."""
+
+
+class UnitSpec(Config):
+    """One population at one (alpha, n_train, seed): what a worker trains."""
+
+    alpha: Alpha
+    """Quanta exponent, or "uniform"."""
+    n_train: NTrain
+    """Distinct training examples D, or "online" when every batch is fresh."""
+    seed: Seed
+    """Decides subsets, training samples, initial weights and test samples, each by its own stream."""
+    task: TaskShape
+    population: PopulationSpec
+    training: TrainingSpec
+    evaluation: EvaluationSpec
+
+    @property
+    def task_spec(self) -> TaskSpec:
+        """The task of this unit."""
+        return TaskSpec(**self.task.model_dump(), alpha=self.alpha)
+
+    @property
+    def id(self) -> str:
+        """A readable name that ends in a hash of the whole spec: equal specs have equal ids."""
+        digest = hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
+        return f"alpha={self.alpha}_n_train={self.n_train}_seed={self.seed}_{digest}"
+
+    @property
+    def evaluation_steps(self) -> NDArray[np.int64]:
+        """Steps after which the population is measured, shape (n_step,)."""
+        steps = self.training.steps
+        spaced = np.geomspace(1, steps, self.evaluation.n_evaluations - 1).round().astype(np.int64)
+        return np.unique(np.concatenate([[0], spaced, [steps]]))
+
+
+class StudySpec(Config):
+    """A sweep: the axes alpha, n_train and seed, and what all its units share."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
+    """Short name; the default folder of its runs."""
+    description: str = ""
+    """What the study is for."""
+    alpha: Annotated[tuple[Alpha, ...], BeforeValidator(lambda v: _check_distinct(_as_tuple(v)))] = (0.4,)
+    """Axis: quanta exponents, or "uniform". One value or a list."""
+    n_train: Annotated[tuple[NTrain, ...], BeforeValidator(lambda v: _check_distinct(_as_tuple(v)))] = (
+        "online",
+    )
+    """Axis: distinct training examples D, or "online". One value or a list."""
+    seed: Annotated[tuple[Seed, ...], BeforeValidator(lambda v: _check_distinct(_as_tuple(v)))] = (0,)
+    """Axis: seeds. One value or a list."""
+    task: TaskShape = TaskShape()
+    population: PopulationSpec
+    training: TrainingSpec
+    evaluation: EvaluationSpec = EvaluationSpec()
+
+    def units(self) -> list[UnitSpec]:
+        """List the units: every combination of alpha, n_train and seed."""
+        shared = {name: getattr(self, name) for name in ("task", "population", "training", "evaluation")}
+        return [
+            UnitSpec(alpha=alpha, n_train=n_train, seed=seed, **shared)
+            for alpha, n_train, seed in itertools.product(self.alpha, self.n_train, self.seed)
+        ]
+
+
+def alpha_coordinate(alpha: float | Literal["uniform"]) -> float:
+    """Value of the `alpha` axis of Curves: uniform frequencies are Zipf's law at α = -1."""
+    return -1.0 if alpha == "uniform" else float(alpha)
+
+
+def n_train_coordinate(n_train: int | Literal["online"]) -> float:
+    """Value of the `n_train` axis of Curves: inf where every batch was fresh."""
+    return math.inf if n_train == "online" else float(n_train)
+
+
+def shipped_studies() -> dict[str, str]:
+    """Ready-made studies: name to description."""
+    folder = resources.files("quanta.studies")
+    files = sorted(file.name for file in folder.iterdir() if file.name.endswith(".toml"))
+    return {
+        name.removesuffix(".toml"): tomllib.loads((folder / name).read_text())["description"]
+        for name in files
+    }
+
+
+def load_study(source: str | os.PathLike[str], overrides: Sequence[str] = ()) -> StudySpec:
+    """Read a study from a TOML file or by the name of a shipped one.
+
+    Parameters
+    ----------
+    source : path-like or str
+        A path that ends in ``.toml``, or a name of `shipped_studies`.
+    overrides : sequence of str
+        Changes such as ``"training.steps=1000"``; the value is TOML, or a bare word.
+
+    Returns
+    -------
+    StudySpec
+
+    Raises
+    ------
+    ConfigError
+        One line: the file, each key's path, what is allowed and what came.
+    FileNotFoundError
+        If there is neither such a file nor such a shipped study.
+    """
+    path = Path(source)
+    if path.suffix == ".toml" and path.is_file():
+        text = path.read_bytes()
+    elif str(source) in shipped_studies():
+        text = (resources.files("quanta.studies") / f"{source}.toml").read_bytes()
+    else:
+        names = ", ".join(shipped_studies())
+        raise FileNotFoundError(f"no study {str(source)!r}: expected a .toml file or one of {names}")
+    try:
+        values = tomllib.loads(text.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"study {source}: not TOML ({error})") from error
+    for override in overrides:
+        _override(values, override)
+    try:
+        return StudySpec.parse(values)
+    except ConfigError as error:
+        raise ConfigError(f"study {source}: {error}") from None
+
+
+def _override(values: dict[str, Any], override: str) -> None:
+    path, equals, text = override.partition("=")
+    keys = path.strip().split(".")
+    if not equals or not all(keys):
+        raise ConfigError(f"override {override!r}: expected KEY=VALUE, such as training.steps=1000")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()
+    for key in keys[:-1]:
+        values = values.setdefault(key, {})
+        if not isinstance(values, dict):
+            raise ConfigError(f"override {override!r}: {key} is a value, not a section")
+    values[keys[-1]] = value

@@ -1,0 +1,34 @@
+"""Separate streams of randomness from one seed, so that task noise and training noise can be told apart."""
+
+from typing import Literal, get_args
+
+import numpy as np
+
+Stream = Literal["task", "data", "init", "evaluation"]
+"""What the randomness is for: the subsets, the training samples, the initial weights, the test samples."""
+
+
+def derive_seed(seed: int, stream: Stream) -> int:
+    """Derive the seed of one stream from the seed of a unit.
+
+    Parameters
+    ----------
+    seed : int
+        The unit's seed, at least 0.
+    stream : {"task", "data", "init", "evaluation"}
+        What the randomness is for. Streams of one seed are independent.
+
+    Returns
+    -------
+    int
+        Below 2^63, for `torch.Generator.manual_seed` or `numpy.random.default_rng`.
+
+    Raises
+    ------
+    ValueError
+        If `seed` is negative.
+    """
+    if seed < 0:
+        raise ValueError(f"seed must be at least 0, not {seed}")
+    sequence = np.random.SeedSequence(seed, spawn_key=(get_args(Stream).index(stream),))
+    return int(sequence.generate_state(1, np.uint64)[0] >> np.uint64(1))

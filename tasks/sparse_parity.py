@@ -1,0 +1,369 @@
+"""Multitask sparse parity: K parity problems on shared bits, drawn with given frequencies.
+
+Shapes: B samples, K subtasks, n bits, P bytes of packed bits a sample.
+"""
+
+import itertools
+import math
+import os
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Literal, NamedTuple, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from tasks.atomic import atomic_write
+from tasks.config import Config
+from tasks.frequencies import uniform_frequencies, zipf_frequencies
+from tasks.seeds import derive_seed
+
+MAX_SUBTASKS = 100_000
+"""The most subtasks a task may have; a bound on memory, far above any published study."""
+
+MAX_BITS = 4096
+"""The most bits a sample may have."""
+
+Alpha = Annotated[float, Field(ge=-1, le=10, allow_inf_nan=False)] | Literal["uniform"]
+"""The quanta exponent, or "uniform" for equal frequencies."""
+
+SubsetSize = Annotated[int, Field(ge=1, le=MAX_BITS)]
+"""Number of bits in one parity."""
+
+_FORMAT = "quanta-task-1"
+_WORD_BITS = 64
+
+
+class TaskError(ValueError):
+    """A task that cannot exist, or a file that does not hold one."""
+
+
+class Batch(NamedTuple):
+    """Samples of the task.
+
+    Attributes
+    ----------
+    subtask : Tensor of int64, shape (B,)
+        Which subtask each sample is of, counted from 0: element k - 1 of the frequencies.
+    bits : Tensor of uint8, shape (B, n)
+        Fair bits, 0 or 1.
+    label : Tensor of uint8, shape (B,)
+        Parity of the subtask's bits.
+    """
+
+    subtask: Tensor
+    bits: Tensor
+    label: Tensor
+
+
+class TaskShape(Config):
+    """The size of a multitask sparse parity problem. The defaults are those of arXiv:2303.13506."""
+
+    n_subtasks: int = Field(500, ge=1, le=MAX_SUBTASKS)
+    """Number of subtasks K."""
+    n_bits: int = Field(100, ge=1, le=MAX_BITS)
+    """Number of bits n of a sample."""
+    k: SubsetSize | tuple[SubsetSize, ...] = 3
+    """Number of bits in the parity of a subtask: one number, or one per subtask."""
+    offset: float = Field(0.0, gt=-1, allow_inf_nan=False)
+    """Added to the rank in Zipf's law, which flattens its head."""
+
+    @model_validator(mode="after")
+    def _check_subsets(self) -> Self:
+        sizes = self.subset_sizes
+        if len(sizes) != self.n_subtasks:
+            raise ValueError(f"k must be one number or {self.n_subtasks} (one per subtask), not {len(sizes)}")
+        if max(sizes) > self.n_bits:
+            raise ValueError(f"k must satisfy 1 <= k <= n_bits ({self.n_bits}), not {max(sizes)}")
+        for size, wanted in Counter(sizes).items():
+            possible = math.comb(self.n_bits, size)
+            if wanted > possible:
+                raise ValueError(
+                    f"n_subtasks must be at most {possible}, the number of subsets of {size} of "
+                    f"{self.n_bits} bits, not {wanted}"
+                )
+        return self
+
+    @property
+    def subset_sizes(self) -> tuple[int, ...]:
+        """Number of bits in the parity of each subtask, one per subtask."""
+        return (self.k,) * self.n_subtasks if isinstance(self.k, int) else self.k
+
+
+class TaskSpec(TaskShape):
+    """Which multitask sparse parity problem: its size and its frequencies."""
+
+    alpha: Alpha = 0.4
+    """Quanta exponent (the Zipf exponent is 1 + alpha), or "uniform" for equal frequencies."""
+
+    @property
+    def frequencies(self) -> NDArray[np.float64]:
+        """Probability of each subtask, most frequent first, shape (K,)."""
+        if self.alpha == "uniform":
+            return uniform_frequencies(self.n_subtasks)
+        return zipf_frequencies(self.n_subtasks, self.alpha, self.offset)
+
+
+class MultitaskSparseParity:
+    """One instance of the task: its subsets drawn, ready to be sampled on a device.
+
+    Parameters
+    ----------
+    spec : TaskSpec
+        Which problem.
+    seed : int
+        Decides the subsets: distinct, uniformly drawn, overlaps allowed.
+    device : torch.device or str, default "cpu"
+        Where samples are made.
+
+    Attributes
+    ----------
+    subsets : ndarray of int64, shape (K, max k)
+        The bits of each subtask in increasing order, padded with -1.
+    frequencies : ndarray of float64, shape (K,)
+        Probability of each subtask.
+
+    References
+    ----------
+    Michaud et al. (2023), arXiv:2303.13506, section 3; sparse parity: Barak et al. (2022), arXiv:2207.08799.
+    """
+
+    def __init__(self, spec: TaskSpec, seed: int, device: torch.device | str = "cpu") -> None:
+        subsets = _draw_subsets(spec, np.random.default_rng(derive_seed(seed, "task")))
+        self._set_up(spec, seed, subsets, device)
+
+    def _set_up(
+        self, spec: TaskSpec, seed: int, subsets: NDArray[np.int64], device: torch.device | str
+    ) -> None:
+        self.spec = spec
+        self.seed = seed
+        self.device = torch.device(device)
+        self.subsets = subsets
+        self.frequencies = spec.frequencies
+        self._cumulative = torch.as_tensor(np.cumsum(self.frequencies)[:-1], device=device)
+        self._bit_index = torch.as_tensor(subsets.clip(min=0), device=device)
+        self._in_subset = torch.as_tensor(subsets >= 0, device=device).to(torch.uint8)
+        # Entry i is the 8 bits of byte i, as 8 bytes in one word: unpacking is one lookup a byte.
+        byte = torch.arange(256, dtype=torch.uint8)[:, None]
+        self._unpacked = ((byte >> torch.arange(8, dtype=torch.uint8)) & 1).view(torch.int64)[:, 0].to(device)
+
+    def sample(self, n_samples: int, generator: torch.Generator | None = None) -> Batch:
+        """Draw independent samples: a subtask by its frequency, fair bits, their parity.
+
+        Parameters
+        ----------
+        n_samples : int
+            B.
+        generator : torch.Generator, optional
+            On the task's device. Without one, torch's global generator is used.
+
+        Returns
+        -------
+        Batch
+            B samples on the task's device.
+        """
+        return self.unpack(self.draw_subtasks(n_samples, generator), self.draw_packed(n_samples, generator))
+
+    def sample_stratified(self, n_per_subtask: int, generator: torch.Generator | None = None) -> Batch:
+        """Draw the same number of samples of every subtask, subtask by subtask.
+
+        Parameters
+        ----------
+        n_per_subtask : int
+            Samples of each subtask.
+        generator : torch.Generator, optional
+            As in `sample`.
+
+        Returns
+        -------
+        Batch
+            K · n_per_subtask samples; those of one subtask stand together.
+        """
+        subtask = torch.arange(self.spec.n_subtasks, device=self.device).repeat_interleave(n_per_subtask)
+        return self.unpack(subtask, self.draw_packed(len(subtask), generator))
+
+    def draw_subtasks(self, n_samples: int, generator: torch.Generator | None = None) -> Tensor:
+        """Draw subtasks by their frequencies: int64, shape (B,), counted from 0."""
+        uniform = torch.rand(n_samples, generator=generator, dtype=torch.float64, device=self.device)
+        return torch.searchsorted(self._cumulative, uniform, right=True)
+
+    def draw_packed(self, n_samples: int, generator: torch.Generator | None = None) -> Tensor:
+        """Draw fair bits, 8 in a byte: uint8, shape (B, P)."""
+        n_words = -(-self.spec.n_bits // _WORD_BITS)
+        words = torch.empty(n_samples, n_words, dtype=torch.int64, device=self.device)
+        # 64 fair bits at once: many times faster than a draw for every bit.
+        words.random_(torch.iinfo(torch.int64).min, None, generator=generator)
+        return words.view(torch.uint8)
+
+    def unpack(self, subtask: Tensor, packed: Tensor) -> Batch:
+        """Make samples of subtasks and packed bits.
+
+        Parameters
+        ----------
+        subtask : Tensor of int64, shape (B,)
+        packed : Tensor of uint8, shape (B, P)
+            As `draw_packed` makes them.
+
+        Returns
+        -------
+        Batch
+        """
+        bits = self._unpacked[packed.int()].view(torch.uint8)[:, : self.spec.n_bits]
+        return Batch(subtask, bits, self.label(subtask, bits))
+
+    def label(self, subtask: Tensor, bits: Tensor) -> Tensor:
+        """Parity of each sample's own bits.
+
+        Parameters
+        ----------
+        subtask : Tensor of int64, shape (B,)
+        bits : Tensor of uint8, shape (B, n)
+
+        Returns
+        -------
+        Tensor of uint8, shape (B,)
+        """
+        own = bits.gather(1, self._bit_index[subtask]) & self._in_subset[subtask]
+        return own.sum(1, dtype=torch.uint8) & 1
+
+    def dense_input(self, batch: Batch, dtype: torch.dtype = torch.float32) -> Tensor:
+        """Input as the paper defines it, one-hot subtask code and then the bits; for people and tests.
+
+        Parameters
+        ----------
+        batch : Batch
+        dtype : torch.dtype, default float32
+
+        Returns
+        -------
+        Tensor, shape (B, K + n)
+        """
+        code = torch.nn.functional.one_hot(batch.subtask, self.spec.n_subtasks)
+        return torch.cat([code.to(dtype), batch.bits.to(dtype)], dim=1)
+
+    def save(self, path: str | os.PathLike[str], sample: Batch | None = None) -> None:
+        """Write the task, and a sample of it if given, as one safetensors file.
+
+        Tensors: ``subsets`` (K, max k) int64 padded with -1, ``frequencies`` (K,) float64; with a sample
+        ``subtask`` (B,) int64, ``bits`` (B, ceil(n/8)) uint8 packed lowest bit first, ``label`` (B,) uint8.
+        Metadata: ``format``, ``spec`` (JSON), ``seed``.
+
+        Parameters
+        ----------
+        path : path-like
+        sample : Batch, optional
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written.
+        """
+        tensors = {
+            "subsets": torch.from_numpy(self.subsets),
+            "frequencies": torch.from_numpy(self.frequencies),
+        }
+        if sample is not None:
+            packed = np.packbits(sample.bits.cpu().numpy(), axis=1, bitorder="little")
+            tensors |= {"subtask": sample.subtask.cpu(), "label": sample.label.cpu()}
+            tensors["bits"] = torch.from_numpy(packed)
+        metadata = {"format": _FORMAT, "spec": self.spec.model_dump_json(), "seed": str(self.seed)}
+        with atomic_write(path) as temporary:
+            save_file(tensors, temporary, metadata)
+
+    @classmethod
+    def load(
+        cls, path: str | os.PathLike[str], device: torch.device | str = "cpu"
+    ) -> tuple[Self, Batch | None]:
+        """Read what `save` wrote; never executes code.
+
+        Parameters
+        ----------
+        path : path-like
+        device : torch.device or str, default "cpu"
+
+        Returns
+        -------
+        task : MultitaskSparseParity
+        sample : Batch or None
+            On `device`; None if the file has none.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        TaskError
+            If it is damaged or not a task file.
+        """
+        if not Path(path).is_file():
+            raise FileNotFoundError(f"no task at {path}: there is no such file")
+        try:
+            with safe_open(path, framework="pt", device="cpu") as file:
+                metadata = file.metadata() or {}
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            if metadata.get("format") != _FORMAT:
+                raise ValueError(f"format: expected {_FORMAT!r}, found {metadata.get('format')!r}")
+            spec = TaskSpec.parse(metadata["spec"])
+            task = cls.__new__(cls)
+            task._set_up(spec, int(metadata["seed"]), _check_subsets(spec, tensors["subsets"]), device)
+            if not np.allclose(tensors["frequencies"].numpy(), task.frequencies, rtol=1e-9, atol=0):
+                raise ValueError("frequencies: they are not those of the spec")
+            return task, _check_sample(task, tensors) if "bits" in tensors else None
+        except KeyError as error:
+            raise TaskError(f"{path}: not a task file (no {error})") from error
+        except (SafetensorError, OSError, ValueError) as error:
+            raise TaskError(f"{path}: not a task file ({error})") from error
+
+
+def _draw_subsets(spec: TaskSpec, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Distinct subsets, uniformly: shape (K, max k), padded with -1."""
+    sizes = np.array(spec.subset_sizes)
+    subsets = np.full((spec.n_subtasks, sizes.max()), -1, dtype=np.int64)
+    for size in np.unique(sizes):
+        rows = np.flatnonzero(sizes == size)
+        subsets[rows, :size] = _draw_distinct(spec.n_bits, int(size), len(rows), rng)
+    return subsets
+
+
+def _draw_distinct(n_bits: int, size: int, count: int, rng: np.random.Generator) -> list[tuple[int, ...]]:
+    n_possible = math.comb(n_bits, size)
+    if 2 * count > n_possible:  # most are wanted: list them all and choose
+        possible = list(itertools.combinations(range(n_bits), size))
+        return [possible[i] for i in rng.choice(n_possible, count, replace=False)]
+    found: dict[tuple[int, ...], None] = {}  # few are wanted: draw until there are enough
+    while len(found) < count:
+        found[tuple(sorted(rng.choice(n_bits, size, replace=False).tolist()))] = None
+    return list(found)
+
+
+def _check_subsets(spec: TaskSpec, subsets: Tensor) -> NDArray[np.int64]:
+    sizes = np.array(spec.subset_sizes)
+    values = subsets.numpy()
+    if values.dtype != np.int64 or values.shape != (spec.n_subtasks, sizes.max()):
+        raise ValueError(f"subsets: expected int64 of shape {(spec.n_subtasks, sizes.max())}")
+    used = np.arange(sizes.max()) < sizes[:, None]
+    increasing = np.diff(values, axis=1)[used[:, 1:]] > 0
+    in_range = (values[used] >= 0) & (values[used] < spec.n_bits)
+    if not (increasing.all() and in_range.all() and (values[~used] == -1).all()):
+        raise ValueError(f"subsets: expected increasing bits in 0..{spec.n_bits - 1}, padded with -1")
+    return values
+
+
+def _check_sample(task: MultitaskSparseParity, tensors: dict[str, Tensor]) -> Batch:
+    subtask, packed, label = tensors["subtask"], tensors["bits"], tensors["label"]
+    n_bytes = -(-task.spec.n_bits // 8)
+    if subtask.ndim != 1 or packed.shape != (len(subtask), n_bytes) or label.shape != subtask.shape:
+        raise ValueError("sample: subtask, bits and label do not fit each other")
+    if (subtask.dtype, packed.dtype, label.dtype) != (torch.int64, torch.uint8, torch.uint8):
+        raise ValueError("sample: expected int64 subtasks and uint8 bits and labels")
+    if len(subtask) and not 0 <= int(subtask.min()) <= int(subtask.max()) < task.spec.n_subtasks:
+        raise ValueError(f"sample: expected subtasks in 0..{task.spec.n_subtasks - 1}")
+    bits = torch.from_numpy(np.unpackbits(packed.numpy(), axis=1, bitorder="little", count=task.spec.n_bits))
+    batch = Batch(*(tensor.to(task.device) for tensor in (subtask, bits, label)))
+    if not torch.equal(task.label(batch.subtask, batch.bits), batch.label):
+        raise ValueError("sample: labels are not the parities of the bits")
+    return batch
