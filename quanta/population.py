@@ -1,0 +1,291 @@
+"""A ladder of MLPs trained as one network.
+
+Shapes: B samples, K subtasks, n bits, G members, w_g width of member g, H = sum of widths.
+
+The members see the same batches, so their first layers stand side by side as columns of one matrix. The
+one-hot subtask code times its weights is a row of those weights, so it is looked up instead of multiplied::
+
+    h = relu(embedding[subtask] + bits @ weight + bias)       (B, H)
+    margin[:, g] = h[:, columns of g] @ readout of g          (B, G)
+
+Each member is the MLP of the paper with two logits; as cross-entropy depends on their difference alone, only
+the difference, the *margin* (log-odds of label 1), is computed.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+SLICE_ROWS = 512
+"""Samples worked on at a time on a CPU, so that their activations stay in cache."""
+
+BLOCK_COLUMNS = 512
+"""Hidden units worked on at a time on a CPU, for the same reason; a wider member is a block of its own."""
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Neighbouring members that are computed together: their columns of H and their places in G."""
+
+    columns: slice
+    members: slice
+
+
+class Population(nn.Module):
+    """MLPs of several widths on the same input, each trained as if it were alone.
+
+    Parameters
+    ----------
+    widths : sequence of int
+        Hidden units a layer of each member, distinct.
+    n_subtasks, n_bits : int
+        K and n of the task.
+    n_hidden_layers : int, default 1
+        Hidden layers of each member. One is the fast path.
+    dtype : torch.dtype, default float32
+        Type of parameters and activations.
+    device : torch.device or str, default "cpu"
+        Where the parameters live.
+    generator : torch.Generator, optional
+        On `device`; decides the initial weights, which follow the law of `torch.nn.Linear`: uniform within
+        1/sqrt(fan-in), weights and biases alike.
+    """
+
+    def __init__(
+        self,
+        widths: Sequence[int],
+        n_subtasks: int,
+        n_bits: int,
+        n_hidden_layers: int = 1,
+        *,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        self.widths = tuple(widths)
+        self.n_subtasks = n_subtasks
+        self.n_bits = n_bits
+        self.n_hidden_layers = n_hidden_layers
+
+        def uniform(*shape: int, fan_in: int) -> Tensor:
+            bound = fan_in**-0.5
+            values = torch.empty(shape, dtype=dtype, device=device)
+            return values.uniform_(-bound, bound, generator=generator)
+
+        total = sum(self.widths)
+        n_inputs = n_subtasks + n_bits
+        self.embedding = nn.Parameter(uniform(n_subtasks, total, fan_in=n_inputs))
+        self.weight = nn.Parameter(uniform(n_bits, total, fan_in=n_inputs))
+        self.bias = nn.Parameter(uniform(total, fan_in=n_inputs))
+        deeper = [w for _ in range(n_hidden_layers - 1) for w in self.widths]  # layer by layer
+        self.hidden_weight = nn.ParameterList(uniform(w, w, fan_in=w) for w in deeper)
+        self.hidden_bias = nn.ParameterList(uniform(w, fan_in=w) for w in deeper)
+        self.readout_weight = nn.Parameter(torch.cat([uniform(2, w, fan_in=w) for w in self.widths], dim=1))
+        self.readout_bias = nn.Parameter(torch.cat([uniform(2, 1, fan_in=w) for w in self.widths], dim=1))
+
+        member_of_column = torch.arange(len(self.widths)).repeat_interleave(torch.tensor(self.widths))
+        membership = functional.one_hot(member_of_column, len(self.widths))
+        self.membership: Tensor
+        self.register_buffer("membership", membership.to(device=device, dtype=dtype), persistent=False)
+        self._blocks = _blocks(self.widths, BLOCK_COLUMNS)
+        self._most_columns = max(block.columns.stop - block.columns.start for block in self._blocks)
+
+    def forward(self, subtask: Tensor, bits: Tensor) -> Tensor:
+        """Margins of all members.
+
+        Parameters
+        ----------
+        subtask : Tensor of int64, shape (B,)
+        bits : Tensor of uint8, shape (B, n)
+
+        Returns
+        -------
+        Tensor, shape (B, G)
+            Log-odds of label 1, in nats.
+        """
+        rows = functional.embedding(subtask, self.embedding + self.bias)
+        hidden = torch.addmm(rows, bits.to(rows.dtype), self.weight).relu()
+        n_members = len(self.widths)
+        for start in range(0, len(self.hidden_weight), n_members):
+            layer = slice(start, start + n_members)
+            parts = zip(
+                hidden.split(self.widths, dim=1),
+                self.hidden_weight[layer],
+                self.hidden_bias[layer],
+                strict=True,
+            )
+            hidden = torch.cat([torch.addmm(b, h, w).relu() for h, w, b in parts], dim=1)
+        return torch.addmm(_difference(self.readout_bias), hidden, self._readout())
+
+    def predict(self, subtask: Tensor, bits: Tensor) -> Tensor:
+        """Margins of all members without gradients, slice by slice: as `forward`."""
+        with torch.no_grad():
+            slices = _slices(len(subtask), subtask.device)
+            return torch.cat([self(subtask[rows], bits[rows]) for rows in slices])
+
+    def compute_gradients(self, subtask: Tensor, bits: Tensor, label: Tensor) -> None:
+        """Set every parameter's ``grad`` to that of its member's mean cross-entropy (nats) on the batch.
+
+        The gradient of the sum over members is that of each, since they share no parameter.
+
+        Parameters
+        ----------
+        subtask : Tensor of int64, shape (B,)
+        bits : Tensor of uint8, shape (B, n)
+        label : Tensor of uint8, shape (B,)
+        """
+        for parameter in self.parameters():
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+            else:
+                parameter.grad.zero_()
+        if self.n_hidden_layers == 1:
+            self._compute_gradients_by_hand(subtask, bits, label)
+        else:
+            for rows in _slices(len(subtask), subtask.device):
+                margin = self(subtask[rows], bits[rows])
+                target = label[rows, None].to(margin.dtype).expand_as(margin)
+                loss = functional.binary_cross_entropy_with_logits(margin, target, reduction="sum")
+                (loss / len(subtask)).backward()  # type: ignore[no-untyped-call]
+
+    @torch.no_grad()
+    def _compute_gradients_by_hand(self, subtask: Tensor, bits: Tensor, label: Tensor) -> None:
+        """Compute the gradients of one hidden layer without autograd.
+
+        With R the block-diagonal (H, G) readout, and everything in slices of rows and blocks of columns::
+
+            δ  = (sigmoid(margin) − label) / B        (B, G)
+            dRᵀ = δᵀ h                                only its blocks are kept
+            dz = [h > 0] ⊙ (δ Rᵀ)                     (B, H)
+            d weight = bitsᵀ dz,   d embedding[k] = Σ of dz over samples of k
+
+        Every sample has one subtask, so the gradient of `bias` is the sum of d embedding over k. The two
+        logits take opposite gradients.
+        """
+        embedding = self.embedding + self.bias
+        readout, offset = self._readout(), _difference(self.readout_bias)
+        d_embedding, d_weight = _gradient(self.embedding), _gradient(self.weight)
+        d_readout, d_offset = torch.zeros_like(readout.T), torch.zeros_like(offset)
+        # One pair of buffers for all slices and blocks: fresh memory costs more than the arithmetic on it.
+        largest = _slice_rows(len(subtask), subtask.device) * self._most_columns
+        buffers = embedding.new_empty(2, largest)
+        for rows in _slices(len(subtask), subtask.device):
+            codes, inputs = subtask[rows], bits[rows].to(embedding.dtype)
+            target = label[rows, None].to(embedding.dtype)
+            for block in self._blocks:
+                columns, members = block.columns, block.members
+                own_readout = readout[columns, members]
+                h, dz = buffers[:, : len(codes) * len(own_readout)].view(2, len(codes), len(own_readout))
+                torch.index_select(embedding[:, columns], 0, codes, out=h)
+                h.addmm_(inputs, self.weight[:, columns]).relu_()
+                delta = (
+                    torch.addmm(offset[members], h, own_readout).sigmoid_().sub_(target).div_(len(subtask))
+                )
+                d_readout[members, columns].addmm_(delta.T, h)
+                d_offset[members] += delta.sum(0)
+                torch.mm(delta, own_readout.T, out=dz).mul_(h.sign_())
+                d_weight[:, columns].addmm_(inputs.T, dz)
+                d_embedding[:, columns].index_add_(0, codes, dz)
+        torch.sum(d_embedding, 0, out=_gradient(self.bias))
+        _set_opposite(_gradient(self.readout_weight), (d_readout.T * self.membership).sum(1))
+        _set_opposite(_gradient(self.readout_bias), d_offset)
+
+    def _readout(self) -> Tensor:
+        """Block-diagonal readout R, shape (H, G)."""
+        return self.membership * _difference(self.readout_weight)[:, None]
+
+    def member(self, width: int) -> nn.Sequential:
+        """Copy one member out as a plain network on the dense input.
+
+        Parameters
+        ----------
+        width : int
+            One of `widths`.
+
+        Returns
+        -------
+        nn.Sequential
+            ``Linear(K + n, w), ReLU, [Linear(w, w), ReLU, ...] Linear(w, 2)``.
+
+        Raises
+        ------
+        ValueError
+            If there is no member of that width.
+        """
+        if width not in self.widths:
+            raise ValueError(f"width must be one of {self.widths}, not {width}")
+        index = self.widths.index(width)
+        start = sum(self.widths[:index])
+        columns = slice(start, start + width)
+        first = torch.cat([self.embedding[:, columns], self.weight[:, columns]]).T
+        layers = [(first, self.bias[columns])]
+        for place in range(index, len(self.hidden_weight), len(self.widths)):
+            layers.append((self.hidden_weight[place].T, self.hidden_bias[place]))
+        layers.append((self.readout_weight[:, columns], self.readout_bias[:, index]))
+        modules: list[nn.Module] = []
+        for weight, bias in layers:
+            linear = nn.utils.skip_init(
+                nn.Linear, weight.shape[1], weight.shape[0], dtype=weight.dtype, device=weight.device
+            )
+            with torch.no_grad():
+                linear.weight.copy_(weight)
+                linear.bias.copy_(bias)
+            modules += [linear, nn.ReLU()]
+        return nn.Sequential(*modules[:-1])
+
+
+def count_parameters(width: int, n_subtasks: int, n_bits: int, n_hidden_layers: int = 1) -> int:
+    """Count the parameters N of one member; 603 · width + 2 at the sizes of the paper.
+
+    Parameters
+    ----------
+    width, n_subtasks, n_bits, n_hidden_layers : int
+
+    Returns
+    -------
+    int
+    """
+    first = (n_subtasks + n_bits + 1) * width
+    deeper = (n_hidden_layers - 1) * (width + 1) * width
+    return first + deeper + 2 * width + 2
+
+
+def _blocks(widths: Sequence[int], most_columns: int) -> tuple[_Block, ...]:
+    """Group neighbouring members into blocks of at most `most_columns` columns."""
+    blocks = []
+    column = member = 0
+    while member < len(widths):
+        end, last = column + widths[member], member + 1
+        while last < len(widths) and end + widths[last] - column <= most_columns:
+            end, last = end + widths[last], last + 1
+        blocks.append(_Block(slice(column, end), slice(member, last)))
+        column, member = end, last
+    return tuple(blocks)
+
+
+def _slice_rows(n_rows: int, device: torch.device) -> int:
+    """Rows worked on at a time: few for the cache of a CPU, all elsewhere."""
+    return min(n_rows, SLICE_ROWS) if device.type == "cpu" else n_rows
+
+
+def _slices(n_rows: int, device: torch.device) -> Iterator[slice]:
+    size = _slice_rows(n_rows, device)
+    return (slice(start, min(start + size, n_rows)) for start in range(0, n_rows, size))
+
+
+def _difference(pair: Tensor) -> Tensor:
+    """Logit of label 1 minus logit of label 0."""
+    return pair[1] - pair[0]
+
+
+def _gradient(parameter: nn.Parameter) -> Tensor:
+    assert parameter.grad is not None  # compute_gradients made it
+    return parameter.grad
+
+
+def _set_opposite(pair: Tensor, gradient: Tensor) -> None:
+    torch.stack([-gradient, gradient], out=pair)

@@ -1,0 +1,197 @@
+"""Train one unit: sample, step, evaluate.
+
+Shapes: B samples, K subtasks, G members.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+from torch.nn import functional
+
+from quanta.curves import make_curves
+from quanta.population import Population, count_parameters
+from quanta.spec import UnitSpec, alpha_coordinate, n_train_coordinate
+from tasks.seeds import Stream, derive_seed
+from tasks.sparse_parity import Batch, MultitaskSparseParity
+
+_DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+class DivergedError(RuntimeError):
+    """A loss that is no longer finite; says at which step and for which widths."""
+
+
+@dataclass(frozen=True)
+class TrainedUnit:
+    """What training a unit leaves behind.
+
+    Attributes
+    ----------
+    curves : Dataset
+        Axes of length one for alpha, n_train and seed.
+    population : Population
+        As it was after the last step.
+    """
+
+    curves: xr.Dataset
+    population: Population
+
+
+class Trainer:
+    """One unit on its way: the task, the population, the optimiser and the generators.
+
+    Parameters
+    ----------
+    unit : UnitSpec
+    device : torch.device or str, default "cpu"
+        Where everything lives. On "meta" nothing is computed, but every shape and device is checked.
+
+    Attributes
+    ----------
+    samples_seen : Tensor of int64, shape (K,)
+        Training samples of each subtask so far.
+    """
+
+    def __init__(self, unit: UnitSpec, device: torch.device | str = "cpu") -> None:
+        self.unit = unit
+        self.device = torch.device(device)
+        self.task = MultitaskSparseParity(unit.task_spec, unit.seed, self.device)
+        self.population = Population(
+            unit.population.widths,
+            unit.task.n_subtasks,
+            unit.task.n_bits,
+            unit.population.n_hidden_layers,
+            dtype=_DTYPES[unit.training.precision],
+            device=self.device,
+            generator=self._generator("init"),
+        )
+        self.optimizer = torch.optim.AdamW(
+            self.population.parameters(),
+            lr=unit.training.learning_rate,
+            weight_decay=unit.training.weight_decay,
+            fused=self.device.type != "meta",
+        )
+        self.samples_seen = torch.zeros(unit.task.n_subtasks, dtype=torch.int64, device=self.device)
+        self._data = self._generator("data")
+        self._one = torch.ones((), dtype=torch.int64, device=self.device)
+        self._training_set = self._draw_training_set()
+        self._test_set = self.task.sample_stratified(
+            unit.evaluation.samples_per_subtask, self._generator("evaluation")
+        )
+
+    def step(self) -> None:
+        """Take one optimisation step of every member on one batch."""
+        batch = self._next_batch()
+        self.samples_seen.scatter_add_(0, batch.subtask, self._one.expand_as(batch.subtask))
+        self.population.compute_gradients(*batch)
+        self.optimizer.step()
+
+    def evaluate(self) -> dict[str, Tensor]:
+        """Measure every member on every subtask of the test set.
+
+        Returns
+        -------
+        dict
+            ``loss`` in bits, ``accuracy`` and ``brier``, each a float32 Tensor of shape (G, K) on the device.
+        """
+        subtask, bits, label = self._test_set
+        margin = self.population.predict(subtask, bits)
+        target = label[:, None].to(margin.dtype)
+        per_sample = {
+            "loss": (functional.softplus(margin) - target * margin) / math.log(2),
+            "accuracy": ((margin > 0) == (target > 0)).to(margin.dtype),
+            "brier": (margin.sigmoid() - target).square(),
+        }
+        by_subtask = (self.unit.task.n_subtasks, -1, len(self.population.widths))
+        return {name: x.reshape(by_subtask).mean(1).T.float() for name, x in per_sample.items()}
+
+    def _next_batch(self) -> Batch:
+        size = self.unit.training.batch_size
+        if self._training_set is None:
+            return self.task.sample(size, self._data)
+        subtask, packed = self._training_set
+        chosen = torch.randint(len(subtask), (size,), generator=self._data, device=self.device)
+        return self.task.unpack(subtask[chosen], packed[chosen])
+
+    def _draw_training_set(self) -> tuple[Tensor, Tensor] | None:
+        """Draw the D examples that batches are taken from, with replacement; None when online."""
+        n_train = self.unit.n_train
+        if n_train == "online":
+            return None
+        return self.task.draw_subtasks(n_train, self._data), self.task.draw_packed(n_train, self._data)
+
+    def _generator(self, stream: Stream) -> torch.Generator | None:
+        if self.device.type == "meta":  # it has no generators
+            return None
+        return torch.Generator(self.device).manual_seed(derive_seed(self.unit.seed, stream))
+
+
+def train_unit(
+    unit: UnitSpec,
+    device: torch.device | str = "cpu",
+    on_step: Callable[[], None] | None = None,
+) -> TrainedUnit:
+    """Train the population of one unit from the beginning to the end.
+
+    Parameters
+    ----------
+    unit : UnitSpec
+    device : torch.device or str, default "cpu"
+    on_step : callable, optional
+        Called after every step.
+
+    Returns
+    -------
+    TrainedUnit
+
+    Raises
+    ------
+    DivergedError
+        If a loss is not finite at an evaluation.
+    """
+    trainer = Trainer(unit, device)
+    measured: list[dict[str, Any]] = []
+    done = 0
+    for step in unit.evaluation_steps.tolist():
+        for _ in range(step - done):
+            trainer.step()
+            if on_step is not None:
+                on_step()
+        done = step
+        evaluation = {name: values.cpu().numpy() for name, values in trainer.evaluate().items()}
+        _check_finite(evaluation["loss"], unit, step)
+        measured.append(evaluation | {"samples_seen": trainer.samples_seen.cpu().numpy().copy()})
+    return TrainedUnit(_as_curves(trainer, measured), trainer.population)
+
+
+def _check_finite(loss: np.ndarray[Any, Any], unit: UnitSpec, step: int) -> None:
+    bad = ~np.isfinite(loss).all(axis=1)
+    if bad.any():
+        widths = ", ".join(str(width) for width in np.array(unit.population.widths)[bad])
+        raise DivergedError(f"the loss is not finite at step {step} for widths {widths}")
+
+
+def _as_curves(trainer: Trainer, measured: list[dict[str, Any]]) -> xr.Dataset:
+    unit = trainer.unit
+    stacked = {name: np.stack([evaluation[name] for evaluation in measured]) for name in measured[0]}
+    by_width = {name: stacked[name].swapaxes(0, 1) for name in ("loss", "accuracy", "brier")}
+    return make_curves(
+        **by_width,
+        samples_seen=stacked["samples_seen"],
+        frequency=trainer.task.frequencies,
+        step=unit.evaluation_steps,
+        width=unit.population.widths,
+        n_parameters=[
+            count_parameters(width, unit.task.n_subtasks, unit.task.n_bits, unit.population.n_hidden_layers)
+            for width in unit.population.widths
+        ],
+        seed=unit.seed,
+        alpha=alpha_coordinate(unit.alpha),
+        n_train=n_train_coordinate(unit.n_train),
+    )
