@@ -49,7 +49,7 @@ def concordance(times: xr.Dataset) -> xr.DataArray:
     return xr.DataArray(values, coords, ("seed", "width"), name="concordance")
 
 
-def q_sequence(times: xr.Dataset) -> pd.DataFrame:
+def tabulate_q_sequence(times: xr.Dataset) -> pd.DataFrame:
     """Tabulate the Q Sequence of every network.
 
     Parameters

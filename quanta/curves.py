@@ -183,7 +183,7 @@ def validate(curves: xr.Dataset) -> xr.Dataset:
     CurvesError
         Names the first variable that does not fit, what was expected and what was found.
     """
-    if curves.attrs.get("schema") != SCHEMA:
+    if np.any(curves.attrs.get("schema") != SCHEMA):  # a foreign attribute may be an array
         raise CurvesError(f"attribute schema: expected {SCHEMA}, found {curves.attrs.get('schema')!r}")
     for axis in AXES:
         _check_axis(curves, axis)
@@ -197,6 +197,8 @@ def validate(curves: xr.Dataset) -> xr.Dataset:
     if not (curves["n_parameters"] >= 1).all():
         raise CurvesError(f"n_parameters: expected at least 1, found {int(curves['n_parameters'].min())}")
     expected = _weighted_mean_loss(curves)
+    if not np.array_equal(np.isnan(curves["mean_loss"].values), np.isnan(expected.values)):
+        raise CurvesError("mean_loss: expected NaN where loss is NaN and nowhere else")
     if not np.allclose(curves["mean_loss"].values, expected.values, rtol=1e-4, atol=1e-5, equal_nan=True):
         gap = float(np.nanmax(np.abs(curves["mean_loss"].values - expected.values)))
         raise CurvesError(f"mean_loss: expected the sum of frequency times loss, found a gap of {gap:.3g}")
@@ -305,6 +307,8 @@ def _weighted_mean_loss(curves: xr.Dataset) -> xr.DataArray:
 
 def _with_mean_loss(curves: xr.Dataset) -> xr.Dataset:
     if "mean_loss" in curves or not {"loss", "frequency"} <= set(curves.data_vars):
+        return curves
+    if any(curves[name].dtype.kind not in "iuf" for name in ("loss", "frequency")):
         return curves
     if "subtask" not in curves["loss"].dims or "subtask" not in curves["frequency"].dims:
         return curves

@@ -113,7 +113,7 @@ class Population(nn.Module):
         for start in range(0, len(self.hidden_weight), n_members):
             layer = slice(start, start + n_members)
             parts = zip(
-                hidden.split(self.widths, dim=1),
+                torch.split(hidden, list(self.widths), dim=1),
                 self.hidden_weight[layer],
                 self.hidden_bias[layer],
                 strict=True,
@@ -228,9 +228,7 @@ class Population(nn.Module):
         layers.append((self.readout_weight[:, columns], self.readout_bias[:, index]))
         modules: list[nn.Module] = []
         for weight, bias in layers:
-            linear = nn.utils.skip_init(
-                nn.Linear, weight.shape[1], weight.shape[0], dtype=weight.dtype, device=weight.device
-            )
+            linear = nn.Linear(weight.shape[1], weight.shape[0], dtype=weight.dtype, device=weight.device)
             with torch.no_grad():
                 linear.weight.copy_(weight)
                 linear.bias.copy_(bias)

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from tasks.config import Config, ConfigError
 from tasks.sparse_parity import Alpha, TaskShape, TaskSpec
@@ -28,15 +28,22 @@ def _as_tuple(value: Any) -> Any:
 
 
 def _check_distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    if not values or len(set(values)) != len(values):
+    places = {-1.0 if value == "uniform" else value for value in values}  # one place on the axis alpha
+    if not values or len(places) != len(values):
         raise ValueError(f"must be at least one value, each once, not {list(values)}")
     return values
+
+
+def _check_increasing(widths: tuple[int, ...]) -> tuple[int, ...]:
+    if not widths or any(low >= high for low, high in itertools.pairwise(widths)):
+        raise ValueError(f"must be at least one width, in increasing order, not {list(widths)}")
+    return widths
 
 
 def _expand_widths(value: Any) -> Any:
     """Turn ``{from, to, count}`` into geometrically spaced widths."""
     if not isinstance(value, dict):
-        return _check_distinct(_as_tuple(value))
+        return _as_tuple(value)
     if value.keys() != {"from", "to", "count"} or not all(type(v) is int for v in value.values()):
         raise ValueError(f"must be a list or {{from, to, count}} in whole numbers, not {value}")
     low, high, count = value["from"], value["to"], value["count"]
@@ -51,7 +58,7 @@ def _expand_widths(value: Any) -> Any:
 class PopulationSpec(Config):
     """The ladder of MLPs."""
 
-    widths: Annotated[tuple[Width, ...], BeforeValidator(_expand_widths)]
+    widths: Annotated[tuple[Width, ...], BeforeValidator(_expand_widths), AfterValidator(_check_increasing)]
     """Hidden units a layer: a list, or {from, to, count} for geometric spacing."""
     n_hidden_layers: int = Field(1, ge=1, le=16)
     """Hidden layers of each MLP."""
@@ -109,9 +116,9 @@ class UnitSpec(Config):
     @property
     def evaluation_steps(self) -> NDArray[np.int64]:
         """Steps after which the population is measured, shape (n_step,)."""
-        steps = self.training.steps
-        spaced = np.geomspace(1, steps, self.evaluation.n_evaluations - 1).round().astype(np.int64)
-        return np.unique(np.concatenate([[0], spaced, [steps]]))
+        # From the last step down, so that a single one is the last and not the first.
+        spaced = np.geomspace(self.training.steps, 1, self.evaluation.n_evaluations - 1)
+        return np.unique(np.concatenate([[0], spaced.round().astype(np.int64)]))
 
 
 class StudySpec(Config):
@@ -121,13 +128,13 @@ class StudySpec(Config):
     """Short name; the default folder of its runs."""
     description: str = ""
     """What the study is for."""
-    alpha: Annotated[tuple[Alpha, ...], BeforeValidator(lambda v: _check_distinct(_as_tuple(v)))] = (0.4,)
+    alpha: Annotated[tuple[Alpha, ...], BeforeValidator(_as_tuple), AfterValidator(_check_distinct)] = (0.4,)
     """Axis: quanta exponents, or "uniform". One value or a list."""
-    n_train: Annotated[tuple[NTrain, ...], BeforeValidator(lambda v: _check_distinct(_as_tuple(v)))] = (
+    n_train: Annotated[tuple[NTrain, ...], BeforeValidator(_as_tuple), AfterValidator(_check_distinct)] = (
         "online",
     )
     """Axis: distinct training examples D, or "online". One value or a list."""
-    seed: Annotated[tuple[Seed, ...], BeforeValidator(lambda v: _check_distinct(_as_tuple(v)))] = (0,)
+    seed: Annotated[tuple[Seed, ...], BeforeValidator(_as_tuple), AfterValidator(_check_distinct)] = (0,)
     """Axis: seeds. One value or a list."""
     task: TaskShape = TaskShape()
     population: PopulationSpec
@@ -158,7 +165,7 @@ def shipped_studies() -> dict[str, str]:
     folder = resources.files("quanta.studies")
     files = sorted(file.name for file in folder.iterdir() if file.name.endswith(".toml"))
     return {
-        name.removesuffix(".toml"): tomllib.loads((folder / name).read_text())["description"]
+        name.removesuffix(".toml"): tomllib.loads((folder / name).read_text(encoding="utf-8"))["description"]
         for name in files
     }
 

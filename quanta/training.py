@@ -20,7 +20,8 @@ from quanta.spec import UnitSpec, alpha_coordinate, n_train_coordinate
 from tasks.seeds import Stream, derive_seed
 from tasks.sparse_parity import Batch, MultitaskSparseParity
 
-_DTYPES = {"float32": torch.float32, "float64": torch.float64}
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+"""The type that each `precision` of a study means."""
 
 
 class DivergedError(RuntimeError):
@@ -67,7 +68,7 @@ class Trainer:
             unit.task.n_subtasks,
             unit.task.n_bits,
             unit.population.n_hidden_layers,
-            dtype=_DTYPES[unit.training.precision],
+            dtype=DTYPES[unit.training.precision],
             device=self.device,
             generator=self._generator("init"),
         )
@@ -104,7 +105,7 @@ class Trainer:
         margin = self.population.predict(subtask, bits)
         target = label[:, None].to(margin.dtype)
         per_sample = {
-            "loss": (functional.softplus(margin) - target * margin) / math.log(2),
+            "loss": functional.softplus((1 - 2 * target) * margin) / math.log(2),
             "accuracy": ((margin > 0) == (target > 0)).to(margin.dtype),
             "brier": (margin.sigmoid() - target).square(),
         }
@@ -180,9 +181,10 @@ def _check_finite(loss: np.ndarray[Any, Any], unit: UnitSpec, step: int) -> None
 def _as_curves(trainer: Trainer, measured: list[dict[str, Any]]) -> xr.Dataset:
     unit = trainer.unit
     stacked = {name: np.stack([evaluation[name] for evaluation in measured]) for name in measured[0]}
-    by_width = {name: stacked[name].swapaxes(0, 1) for name in ("loss", "accuracy", "brier")}
     return make_curves(
-        **by_width,
+        stacked["loss"].swapaxes(0, 1),  # widths before steps
+        accuracy=stacked["accuracy"].swapaxes(0, 1),
+        brier=stacked["brier"].swapaxes(0, 1),
         samples_seen=stacked["samples_seen"],
         frequency=trainer.task.frequencies,
         step=unit.evaluation_steps,

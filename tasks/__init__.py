@@ -1,1 +1,5 @@
-"""tasks"""
+"""Generate multitask sparse parity: subtasks with Zipfian frequencies, whose truth is known."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -56,9 +56,16 @@ def _explain(error: ValidationError, config: type[BaseModel]) -> str:
             message = "is required"
         elif item["type"] == "value_error":
             message = str(item["ctx"]["error"])
+        elif item["type"] == "string_pattern_mismatch":
+            message = f"must match {item['ctx']['pattern']}"
+            received[path] = repr(item["input"])[:80]
         else:
             message = item["msg"].replace("Input should be", "must be").split(",")[0]
-            message = message.replace("a valid integer", "an integer").replace("a valid ", "a ")
+            message = (
+                message.replace("a valid integer", "an integer")
+                .replace("a valid array", "a list")
+                .replace("a valid ", "a ")
+            )
             received[path] = repr(item["input"])[:80]
         if message not in complaints.setdefault(path, []):
             complaints[path].append(message)

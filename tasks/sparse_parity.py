@@ -309,9 +309,11 @@ class MultitaskSparseParity:
                 raise ValueError(f"format: expected {_FORMAT!r}, found {metadata.get('format')!r}")
             spec = TaskSpec.parse(metadata["spec"])
             task = cls.__new__(cls)
-            task._set_up(spec, int(metadata["seed"]), _check_subsets(spec, tensors["subsets"]), device)
-            if not np.allclose(tensors["frequencies"].numpy(), task.frequencies, rtol=1e-9, atol=0):
-                raise ValueError("frequencies: they are not those of the spec")
+            seed = int(metadata["seed"])
+            if seed < 0:
+                raise ValueError(f"seed: expected at least 0, found {seed}")
+            task._set_up(spec, seed, _check_subsets(spec, tensors["subsets"]), device)
+            _check_frequencies(task, tensors["frequencies"])
             return task, _check_sample(task, tensors) if "bits" in tensors else None
         except KeyError as error:
             raise TaskError(f"{path}: not a task file (no {error})") from error
@@ -342,15 +344,25 @@ def _draw_distinct(n_bits: int, size: int, count: int, rng: np.random.Generator)
 
 def _check_subsets(spec: TaskSpec, subsets: Tensor) -> NDArray[np.int64]:
     sizes = np.array(spec.subset_sizes)
+    shape = (spec.n_subtasks, max(spec.subset_sizes))
+    if subsets.dtype != torch.int64 or subsets.shape != shape:
+        raise ValueError(f"subsets: expected int64 of shape {shape}")
     values = subsets.numpy()
-    if values.dtype != np.int64 or values.shape != (spec.n_subtasks, sizes.max()):
-        raise ValueError(f"subsets: expected int64 of shape {(spec.n_subtasks, sizes.max())}")
     used = np.arange(sizes.max()) < sizes[:, None]
     increasing = np.diff(values, axis=1)[used[:, 1:]] > 0
     in_range = (values[used] >= 0) & (values[used] < spec.n_bits)
     if not (increasing.all() and in_range.all() and (values[~used] == -1).all()):
         raise ValueError(f"subsets: expected increasing bits in 0..{spec.n_bits - 1}, padded with -1")
+    if len(np.unique(values, axis=0)) < len(values):
+        raise ValueError("subsets: expected distinct ones, found one twice")
     return values
+
+
+def _check_frequencies(task: MultitaskSparseParity, frequencies: Tensor) -> None:
+    if frequencies.dtype != torch.float64 or frequencies.shape != task.frequencies.shape:
+        raise ValueError(f"frequencies: expected float64 of shape {task.frequencies.shape}")
+    if not np.allclose(frequencies.numpy(), task.frequencies, rtol=1e-9, atol=0):
+        raise ValueError("frequencies: they are not those of the spec")
 
 
 def _check_sample(task: MultitaskSparseParity, tensors: dict[str, Tensor]) -> Batch:

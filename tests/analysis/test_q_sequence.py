@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analysis.learning import learning_times
-from analysis.q_sequence import concordance, q_sequence
+from analysis.q_sequence import concordance, tabulate_q_sequence
 from tasks.frequencies import zipf_frequencies
 
 STEPS = [1, 2, 4, 8, 16, 32]
@@ -72,7 +72,7 @@ def test_no_order_is_about_a_half(request, world):
 
 
 def test_table_by_hand(learned_at):
-    table = q_sequence(learning_times(learned_at([3, 1, 6, 1])))
+    table = tabulate_q_sequence(learning_times(learned_at([3, 1, 6, 1])))
     assert table.columns.tolist() == [
         *("seed", "width", "n_parameters", "subtask", "frequency", "learned"),
         *("step", "step_lower", "step_upper", "order"),
@@ -84,7 +84,7 @@ def test_table_by_hand(learned_at):
 
 
 def test_table_has_a_row_for_every_subtask_of_every_network(ideal):
-    table = q_sequence(learning_times(ideal))
+    table = tabulate_q_sequence(learning_times(ideal))
     assert len(table) == 3 * 11 * 64
     assert table["order"].notna().sum() == table["learned"].sum()
     widest = table[(table["seed"] == 0) & (table["width"] == 128) & table["learned"]]
