@@ -4,7 +4,8 @@ Shapes: B samples, K subtasks, G members.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -159,16 +160,29 @@ def train_unit(
     trainer = Trainer(unit, device)
     measured: list[dict[str, Any]] = []
     done = 0
-    for step in unit.evaluation_steps.tolist():
-        for _ in range(step - done):
-            trainer.step()
-            if on_step is not None:
-                on_step()
-        done = step
-        evaluation = {name: values.cpu().numpy() for name, values in trainer.evaluate().items()}
-        _check_finite(evaluation["loss"], unit, step)
-        measured.append(evaluation | {"samples_seen": trainer.samples_seen.cpu().numpy().copy()})
+    with _own_threads(trainer.population):
+        for step in unit.evaluation_steps.tolist():
+            for _ in range(step - done):
+                trainer.step()
+                if on_step is not None:
+                    on_step()
+            done = step
+            evaluation = {name: values.cpu().numpy() for name, values in trainer.evaluate().items()}
+            _check_finite(evaluation["loss"], unit, step)
+            measured.append(evaluation | {"samples_seen": trainer.samples_seen.cpu().numpy().copy()})
     return TrainedUnit(_as_curves(trainer, measured), trainer.population)
+
+
+@contextmanager
+def _own_threads(population: Population) -> Iterator[None]:
+    """Leave the cores to the compiled code: torch's threads would wait for work on them, spinning."""
+    n_threads = torch.get_num_threads()
+    if population.is_compiled:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(n_threads)
 
 
 def _check_finite(loss: np.ndarray[Any, Any], unit: UnitSpec, step: int) -> None:
