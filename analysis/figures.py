@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from analysis import style
 from analysis.learning import count_learned, final_loss, final_mean_loss, learning_times, unlearned_mass
+from analysis.measurement import explained_variance
 from analysis.power_laws import fit_power_law
 from analysis.q_sequence import concordance, tabulate_q_sequence
 from analysis.theory import expected_loss_vs_parameters
@@ -249,8 +250,8 @@ def plot_learning_times(
 def plot_reconstruction(curves: xr.Dataset, ax: Axes | None = None, *, tau: float = 0.1) -> Axes:
     """Draw the measured final mean loss against the loss reconstructed from the learned set alone.
 
-    The reconstruction is 0 bits for what is learned and 1 for the rest; nothing is fitted. R² is that of log
-    loss about the identity, as in `analysis.verdict`.
+    The reconstruction is 0 bits for what is learned and 1 for the rest; nothing is fitted. R² is the share of
+    the variance of log loss that it explains, as in `analysis.verdict`.
 
     Parameters
     ----------
@@ -272,11 +273,11 @@ def plot_reconstruction(curves: xr.Dataset, ax: Axes | None = None, *, tau: floa
         low, high = min(x.min(), y.min()) / 1.2, max(x.max(), y.max()) * 1.2
         ax.set(xscale="log", yscale="log", xlim=(low, high), ylim=(low, high))
         ax.scatter(x, y, c=color, s=14, cmap=style.ORDERED_COLORS, norm=norm)
-        label = "measured = reconstructed"
-        if known.sum() >= 3 and np.ptp(y) > 0 and times["learned"].any():
-            unexplained = (np.log(y / x) ** 2).sum() / (np.log(y / style.geometric_mean(y)) ** 2).sum()
-            label += f", R² = {style.number(1 - unexplained, 3)}"
-        ax.axline((low, low), (high, high), ls="--", color=style.GUIDE, zorder=1, label=label)
+        identity = ax.axline((low, low), (high, high), ls="--", color=style.GUIDE, zorder=1)
+        identity.set_label("measured = reconstructed")
+        explained = explained_variance(np.log(y), np.log(x))
+        if np.isfinite(explained):
+            style.say_in_legend(ax, f"R² of log loss = {style.number(explained, 3)}")
         style.readable_log_ticks(ax.xaxis, ax.yaxis)
     if not known.all():
         style.say_in_legend(ax, f"{(~known).sum()} of {known.size} not shown: everything learned")

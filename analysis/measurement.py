@@ -163,14 +163,22 @@ def count_slope(m: Measured, seeds: Indices) -> float:
     return _slope(np.log(m.n_parameters), log_count(m, seeds))
 
 
-def r_squared(m: Measured, seeds: Indices) -> float:
-    """Share of the variance of log mean loss that log reconstructed loss predicts, with nothing fitted."""
-    measured, rebuilt = m.log_loss[seeds].ravel(), m.log_rebuilt[seeds].ravel()
-    there = np.isfinite(measured) & np.isfinite(rebuilt)
-    if there.sum() < 3 or np.ptp(measured[there]) < _FLAT:
+def explained_variance(log_loss: Array, log_rebuilt: Array) -> float:
+    """Share of the variance of log loss that a line in log reconstructed loss explains.
+
+    The squared correlation over the points where both are there; NaN for fewer than three, or where either
+    does not vary. Whether that line is the identity is asked elsewhere, of the slopes.
+    """
+    there = np.isfinite(log_loss) & np.isfinite(log_rebuilt)
+    measured, rebuilt = log_loss[there], log_rebuilt[there]
+    if measured.size < 3 or np.ptp(measured) < _FLAT or np.ptp(rebuilt) < _FLAT:
         return math.nan
-    total = ((measured[there] - measured[there].mean()) ** 2).sum()
-    return float(1 - ((measured - rebuilt)[there] ** 2).sum() / total)
+    return float(np.corrcoef(measured, rebuilt)[0, 1] ** 2)
+
+
+def reconstruction(m: Measured, seeds: Indices) -> float:
+    """`explained_variance` over the networks of the seeds."""
+    return explained_variance(m.log_loss[seeds].ravel(), m.log_rebuilt[seeds].ravel())
 
 
 def loss_slope(m: Measured, seeds: Indices) -> float:

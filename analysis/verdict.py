@@ -20,7 +20,7 @@ from analysis.measurement import (
     log_count,
     measure,
     order,
-    r_squared,
+    reconstruction,
     slope_ratio,
     time_slope,
 )
@@ -291,11 +291,12 @@ def _check_reconstruction(m: Measured) -> Check:
     return _check(
         m,
         "reconstruction",
-        r_squared,
+        reconstruction,
         MIN_R_SQUARED,
-        "The frequencies of the subtasks not learned, added up, predict log mean loss over widths and "
-        f"seeds with an R² of {{}}; at least {MIN_R_SQUARED:g} is needed.{_left_out(m)}",
-        f"there is no variance of log mean loss to explain{_left_out(m)}",
+        "The frequencies of the subtasks not learned, added up, explain a share R² of {} of the variance "
+        f"of log mean loss over widths and seeds; at least {MIN_R_SQUARED:g} is needed. The measured loss is "
+        f"{_gap(m)} times the reconstructed one.{_left_out(m)}",
+        f"the reconstructed or the measured loss does not vary{_left_out(m)}",
     )
 
 
@@ -309,6 +310,12 @@ def _check_exponent(m: Measured) -> Check:
         f"is {{}}; it should be within {SLOPE_RATIO_TOLERANCE:g} of 1.{_left_out(m)}",
         f"a slope needs three widths and a loss that changes{_left_out(m)}",
     )
+
+
+def _gap(m: Measured) -> str:
+    """Smallest and largest ratio of measured to reconstructed loss."""
+    ratio = np.exp(m.log_loss - m.log_rebuilt)
+    return f"{np.nanmin(ratio):.2f} to {np.nanmax(ratio):.2f}" if np.isfinite(ratio).any() else "unknown"
 
 
 def _left_out(m: Measured) -> str:

@@ -4,13 +4,13 @@
    are cut into blocks of VECTORS · LANES columns, the last one padded with zeros; a block is the unit of
    work that stays in registers and in the first cache. Compiled once for each REAL (float or double). */
 
-#include <math.h>
 #include <pthread.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <tgmath.h>
 
-#define VECTORS 4
+#define VECTORS 2
 #define LANES (64 / (long)sizeof(REAL))
 #define COLUMNS (VECTORS * LANES)
 #define ROWS 512 /* samples worked on at a time, so that their activations stay in the second cache */
@@ -166,7 +166,7 @@ static void work(const ladder *l, long thread, long from, long n_rows, uint8_t *
         }
         REAL total = 0;
         for (long b = 0; b < n_rows; b++) {
-            delta[b] = (1 / (1 + (REAL)exp(-delta[b])) - l->label[from + b]) / l->n_samples;
+            delta[b] = (1 / (1 + exp(-delta[b])) - l->label[from + b]) / l->n_samples;
             total += delta[b];
         }
         l->d_offset[thread * G + g] += total;

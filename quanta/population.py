@@ -54,14 +54,16 @@ class Population(nn.Module):
     generator : torch.Generator, optional
         On `device`; decides the initial weights, which follow the law of `torch.nn.Linear`: uniform within
         1/sqrt(fan-in), weights and biases alike.
-    compiled : bool, default True
-        On a CPU, with one hidden layer and where there is a C compiler, compute with `quanta.kernel`; it is
-        faster, and equal but for rounding.
 
     Attributes
     ----------
     n_threads : int
         Threads of the compiled code; at first as many as torch uses.
+
+    Notes
+    -----
+    On a CPU, with one hidden layer and where there is a C compiler, it computes with `quanta.kernel`, which
+    is faster, and equal but for rounding.
     """
 
     def __init__(
@@ -74,7 +76,6 @@ class Population(nn.Module):
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
         generator: torch.Generator | None = None,
-        compiled: bool = True,
     ) -> None:
         super().__init__()
         self.widths = tuple(widths)
@@ -103,7 +104,7 @@ class Population(nn.Module):
         membership = functional.one_hot(member_of_column, len(self.widths))
         self.membership: Tensor
         self.register_buffer("membership", membership.to(device=device, dtype=dtype), persistent=False)
-        self._kernel = self._load_kernel() if compiled else None
+        self._kernel = self._load_kernel()
         self._blocks = _blocks(self.widths, BLOCK_COLUMNS)
         self._most_columns = max(block.columns.stop - block.columns.start for block in self._blocks)
 

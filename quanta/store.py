@@ -32,6 +32,7 @@ from tasks.seeds import Stream, derive_seed
 
 _AXES = ("alpha", "n_train", "seed")
 _DERIVED = ("units", "analysis", "figures")
+_UNIT_FILES = ("curves.nc", "weights.safetensors")
 
 
 class StoreError(ValueError):
@@ -137,10 +138,7 @@ class RunDirectory:
     def is_done(self, unit: UnitSpec) -> bool:
         """Whether a unit was trained to its end and its files are as they were written."""
         manifest = self.manifest(unit)
-        if manifest is None or manifest.status != "done" or manifest.unit != unit:
-            return False
-        folder = self.folder(unit)
-        return all(_checksum(folder / name) == digest for name, digest in manifest.checksums.items())
+        return manifest is not None and manifest.unit == unit and _is_whole(self.folder(unit), manifest)
 
     def pending(self) -> list[UnitSpec]:
         """List the units of the study that are not done."""
@@ -169,7 +167,7 @@ class RunDirectory:
         weights = {name: x.detach().cpu() for name, x in trained.population.state_dict().items()}
         with atomic_write(folder / "weights.safetensors") as temporary:
             save_file(weights, temporary, {"unit": unit.model_dump_json()})
-        self._write_manifest(unit, "done", None, device, started, ("curves.nc", "weights.safetensors"))
+        self._write_manifest(unit, "done", None, device, started, _UNIT_FILES)
 
     def write_failed(self, unit: UnitSpec, reason: str, *, device: torch.device, started: datetime) -> None:
         """Record that a unit failed on its own, and why."""
@@ -274,11 +272,14 @@ def load_population(folder: str | os.PathLike[str]) -> Population:
     Raises
     ------
     StoreError
-        If the folder does not hold a unit that is done, or its weights do not fit its manifest.
+        If the folder does not hold a unit that is done, or its files do not fit its manifest.
     """
     folder = Path(folder)
     try:
-        unit = Manifest.parse((folder / "manifest.json").read_text()).unit
+        manifest = Manifest.parse((folder / "manifest.json").read_text())
+        if not _is_whole(folder, manifest):
+            raise StoreError(f"{folder}: not a unit that is done (it failed, or its files have changed)")
+        unit = manifest.unit
         population = Population(
             unit.population.widths,
             unit.task.n_subtasks,
@@ -287,7 +288,7 @@ def load_population(folder: str | os.PathLike[str]) -> Population:
             dtype=DTYPES[unit.training.precision],
         )
         population.load_state_dict(load_file(folder / "weights.safetensors"))
-    except (OSError, ConfigError, SafetensorError, RuntimeError) as error:
+    except (OSError, ConfigError, UnicodeDecodeError, SafetensorError, RuntimeError) as error:
         raise StoreError(f"{folder}: not a unit that is done ({error})") from error
     return population
 
@@ -313,6 +314,12 @@ def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 def _write_json(path: Path, text: str) -> None:
     with atomic_write(path) as temporary:
         temporary.write_text(text + "\n")
+
+
+def _is_whole(folder: Path, manifest: Manifest) -> bool:
+    """Whether a unit was trained to its end and its files are those of its manifest."""
+    digests = {name: _checksum(folder / name) for name in _UNIT_FILES}
+    return manifest.status == "done" and manifest.checksums == digests
 
 
 def _checksum(path: Path) -> str | None:
