@@ -74,8 +74,22 @@ def _parse_alpha(ctx: click.Context, parameter: click.Parameter, value: str) -> 
 
 @main.command(short_help="Write a task file.")
 @click.argument("path", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--n-subtasks", "-K", default=500, show_default=True, help="Number of subtasks K.")
-@click.option("--n-bits", "-n", default=100, show_default=True, help="Number of bits of a sample.")
+@click.option(
+    "--n-subtasks",
+    "-K",
+    type=click.IntRange(1, 100_000),
+    default=500,
+    show_default=True,
+    help="Number of subtasks K.",
+)
+@click.option(
+    "--n-bits",
+    "-n",
+    type=click.IntRange(1, 4096),
+    default=100,
+    show_default=True,
+    help="Number of bits of a sample.",
+)
 @click.option(
     "--k",
     "-k",
@@ -93,13 +107,19 @@ def _parse_alpha(ctx: click.Context, parameter: click.Parameter, value: str) -> 
     metavar="A|uniform",
     help="Quanta exponent; frequencies fall as rank^-(1+A). Or equal frequencies.",
 )
-@click.option("--offset", default=0.0, show_default=True, help="Added to the rank; flattens the head.")
+@click.option(
+    "--offset",
+    type=click.FloatRange(min=-1, min_open=True),
+    default=0.0,
+    show_default=True,
+    help="Added to the rank; flattens the head.",
+)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Decides the subsets.")
 @click.option(
     "--samples",
     type=click.IntRange(1, 10**8),
     metavar="N",
-    help="Also draw N samples of the task.  [1<=N<=1e8]",
+    help="Also draw N samples of the task.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def generate(
@@ -236,7 +256,7 @@ def _progress(name: str, total: int) -> Iterator[Callable[[int], None] | None]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
-    if not console.is_terminal or total == 0:
+    if not sys.stderr.isatty() or total == 0:  # console.is_terminal is true under FORCE_COLOR
         yield None
         return
     columns = (

@@ -80,8 +80,10 @@ def learning_times(curves: xr.Dataset, tau: float = 0.1) -> xr.Dataset:
     Raises
     ------
     ValueError
-        If τ is not between 0 and 1.
+        If `curves` is not a slice, or τ is not between 0 and 1.
     """
+    if "alpha" in curves.dims or "n_train" in curves.dims:
+        raise ValueError("curves must be at one alpha and one n_train: take them with analysis.select")
     if not 0 < tau < 1:
         raise ValueError(f"tau must be between 0 and 1 bit, not {tau!r}")
     loss = curves["loss"].transpose("seed", "width", "step", "subtask")

@@ -171,8 +171,6 @@ def judge(
     ValueError
         If `curves` is not a slice, or an argument is out of its range.
     """
-    if "alpha" in curves.dims or "n_train" in curves.dims:
-        raise ValueError("curves must be at one alpha and one n_train: take them with analysis.select")
     measured = measure(curves, tau, Resampling(curves.sizes["seed"], confidence, n_bootstrap, seed))
     checks = (
         _check_data(measured),

@@ -129,6 +129,8 @@ def make_curves(
     CurvesError
         If a shape or a value does not fit.
     """
+    if np.ndim(frequency) == 0:
+        raise CurvesError(f"frequency: expected one value a subtask, found {frequency!r}")
     axes = {
         "alpha": np.atleast_1d(np.asarray(alpha, dtype=np.float64)),
         "n_train": np.atleast_1d(np.asarray(n_train, dtype=np.float64)),

@@ -289,7 +289,8 @@ def load_population(folder: str | os.PathLike[str]) -> Population:
         )
         population.load_state_dict(load_file(folder / "weights.safetensors"))
     except (OSError, ConfigError, UnicodeDecodeError, SafetensorError, RuntimeError) as error:
-        raise StoreError(f"{folder}: not a unit that is done ({error})") from error
+        reason = " ".join(str(error).split())  # torch says what does not fit on several lines
+        raise StoreError(f"{folder}: not a unit that is done ({reason})") from error
     return population
 
 

@@ -50,7 +50,7 @@ def _explain(error: ValidationError, config: type[BaseModel]) -> str:
     for item in error.errors():
         path = _path(item["loc"], known)
         if item["type"] == "extra_forbidden":
-            path = ".".join(str(part) for part in item["loc"])
+            path = ".".join(str(part).replace("\n", " ") for part in item["loc"])
             message = f"unknown key{_suggest(path, known)}"
         elif item["type"] == "missing":
             message = "is required"
