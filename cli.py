@@ -188,6 +188,11 @@ def _list_studies(ctx: click.Context, parameter: click.Parameter, value: bool) -
     metavar="KEY=VALUE",
     help="Change the study, e.g. training.steps=1000.",
 )
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "float64", "bf16"]),
+    help="Short for --set training.precision=...; bf16 is faster and rounds weights and errors in products.",
+)
 @click.option("--overwrite", is_flag=True, help="Delete what the run directory holds and start again.")
 @click.option(
     "--list",
@@ -197,7 +202,14 @@ def _list_studies(ctx: click.Context, parameter: click.Parameter, value: bool) -
     callback=_list_studies,
     help="List the shipped studies.",
 )
-def train(study: str, out: Path | None, device: str, overrides: tuple[str, ...], overwrite: bool) -> None:
+def train(
+    study: str,
+    out: Path | None,
+    device: str,
+    overrides: tuple[str, ...],
+    precision: str | None,
+    overwrite: bool,
+) -> None:
     """Train the populations of STUDY, a TOML file or the name of a shipped study.
 
     Prints the run directory. Units that are done are kept, so the same command continues a study that was
@@ -205,6 +217,8 @@ def train(study: str, out: Path | None, device: str, overrides: tuple[str, ...],
     """
     from quanta import load_study
 
+    if precision is not None:
+        overrides += (f"training.precision={precision}",)
     run, result = _train(load_study(study, overrides), out, device, overwrite)
     click.echo(run.path)
     if result.failed:

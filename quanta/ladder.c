@@ -1,8 +1,10 @@
 /* Gradients of a ladder of one-hidden-layer MLPs on binary inputs: see kernel.py for the algebra.
 
-   B samples, K subtasks, n bits, J = ceil(n / 4) nibbles a sample, G members. The hidden units of a member
-   are cut into blocks of VECTORS · LANES columns, the last one padded with zeros; a block is the unit of
-   work that stays in registers and in the first cache. Compiled once for each REAL (float or double). */
+   B samples, K subtasks, n bits, G members, H hidden units in all. The hidden units of a member are cut into
+   blocks of COLUMNS, the last one padded with zeros; a block stays in registers and in the first cache. The
+   two products with the bits come from ladder_tables.h or, with -DTILES, from ladder_tiles.h; the rest is here.
+   Compiled for a REAL (float or double) and for TERMS: the number of bfloat16 terms that weights and errors
+   are taken to in those products; 1 is bfloat16 precision, 3 is all of float32. */
 
 #include <pthread.h>
 #include <stdint.h>
@@ -29,12 +31,50 @@ typedef struct {
     const uint8_t *label;        /* (B); NULL: only margins are wanted */
     const REAL *embedding, *weight, *bias; /* (K, H) (n, H) (H) */
     const REAL *readout, *offset;          /* (H) (G) */
-    block *rows, *tables;     /* (blocks, K) and (blocks, J, 16): what is looked up and added up */
-    block *d_rows, *d_tables; /* their gradients, one of each a thread */
+    block *rows;      /* (blocks, K) embedding + bias */
+    char *products;   /* (blocks) the weights, as the product wants them */
+    block *d_rows;    /* (threads, blocks, K) */
+    char *d_products; /* (threads, blocks) their gradient, as the product makes it */
     REAL *d_embedding, *d_weight, *d_readout; /* (K, H) (n, H) (threads, H) */
     REAL *d_offset;                           /* (threads, G) */
     REAL *margin;                             /* (B, G); written if label is NULL */
 } ladder;
+
+/* The value where the mask is set, else 0. */
+static inline vector keep(mask m, vector value) { return (vector)(m & (mask)value); }
+
+static inline REAL sum_lanes(vector values) {
+    REAL lane[LANES];
+    memcpy(lane, &values, sizeof lane);
+    for (long half = LANES / 2; half > 0; half /= 2)
+        for (long i = 0; i < half; i++) lane[i] += lane[i + half];
+    return lane[0];
+}
+
+/* A float rounded to the nearest bfloat16, as a float. */
+static inline float round_bf16(float value) {
+    uint32_t u;
+    memcpy(&u, &value, 4);
+    u = (u + 0x7fff + (u >> 16 & 1)) & 0xffff0000;
+    memcpy(&value, &u, 4);
+    return value;
+}
+
+/* What a product header provides:
+   weight_bytes(n_bits), gradient_bytes(n_bits)    sizes of one block's products and d_products
+   inputs                                          the bits of up to ROWS samples, as the product wants them
+   new_inputs(n_bits), free_inputs(inputs *)
+   begin(), end()                                  around the work of a thread
+   prepare_weights(l, q)                           fill products of block q
+   read_bits(l, from, n_rows, inputs *)            fill inputs
+   multiply(l, q, inputs *, n_rows, block *out)    out[b] = bits[b] @ weight
+   accumulate(l, q, thread, inputs *, n_rows, block *dz)   d_products += bitsᵀ @ dz; may change dz
+   collect_weights(l, q)                           d_weight of block q from every thread's d_products */
+#ifdef TILES
+#include "ladder_tiles.h"
+#else
+#include "ladder_tables.h"
+#endif
 
 typedef struct {
     const ladder *l;
@@ -43,102 +83,25 @@ typedef struct {
     long thread;
 } worker;
 
-/* The value where the mask is set, else 0. */
-static inline vector keep(mask m, vector value) { return (vector)(m & (mask)value); }
-
-static long n_nibbles(const ladder *l) { return (l->n_bits + 3) / 4; }
-
 static long share(long n, long part, long parts) { return n * part / parts; }
 
-/* rows[k] = embedding[k] + bias, and tables[j][v] = sum of the weights of the bits of nibble j that v has. */
 static void prepare(const ladder *l, long q) {
-    const long J = n_nibbles(l), H = l->n_columns, from = l->first_column[q], used = l->n_used[q];
-    block *rows = l->rows + q * l->n_subtasks, *tables = l->tables + q * J * 16;
+    const long from = l->first_column[q], used = l->n_used[q];
     for (long k = 0; k < l->n_subtasks; k++) {
-        REAL *row = (REAL *)(rows + k);
-        for (long c = 0; c < used; c++) row[c] = l->embedding[k * H + from + c] + l->bias[from + c];
+        REAL *row = (REAL *)(l->rows + q * l->n_subtasks + k);
+        for (long c = 0; c < used; c++) row[c] = l->embedding[k * l->n_columns + from + c] + l->bias[from + c];
     }
-    for (long j = 0; j < J; j++) {
-        block *table = tables + j * 16;
-        for (int value = 1; value < 16; value++) {
-            const long bit = 4 * j + __builtin_ctz(value);
-            table[value] = table[value & (value - 1)];
-            if (bit < l->n_bits)
-                for (long c = 0; c < used; c++) ((REAL *)(table + value))[c] += l->weight[bit * H + from + c];
-        }
-    }
+    prepare_weights(l, q);
 }
 
-/* Collect what the threads found: d_embedding from the rows, d_weight from the tables. */
 static void collect(const ladder *l, long q) {
-    const long J = n_nibbles(l), H = l->n_columns, from = l->first_column[q], used = l->n_used[q];
     for (long k = 0; k < l->n_subtasks; k++) {
         block sum = l->d_rows[q * l->n_subtasks + k];
         for (long t = 1; t < l->n_threads; t++)
             for (int v = 0; v < VECTORS; v++) sum.v[v] += l->d_rows[(t * l->n_blocks + q) * l->n_subtasks + k].v[v];
-        memcpy(l->d_embedding + k * H + from, &sum, used * sizeof(REAL));
+        memcpy(l->d_embedding + k * l->n_columns + l->first_column[q], &sum, l->n_used[q] * sizeof(REAL));
     }
-    for (long bit = 0; bit < l->n_bits; bit++) {
-        block sum = {0};
-        for (long t = 0; t < l->n_threads; t++) {
-            const block *table = l->d_tables + ((t * l->n_blocks + q) * J + bit / 4) * 16;
-            for (int value = 1; value < 16; value++)
-                if (value >> bit % 4 & 1)
-                    for (int v = 0; v < VECTORS; v++) sum.v[v] += table[value].v[v];
-        }
-        memcpy(l->d_weight + bit * H + from, &sum, used * sizeof(REAL));
-    }
-}
-
-static void read_nibbles(const ladder *l, long from, long n_rows, uint8_t *nibbles) {
-    const long J = n_nibbles(l);
-    for (long b = 0; b < n_rows; b++) {
-        const uint8_t *bits = l->bits + (from + b) * l->bits_stride;
-        for (long j = 0; j < J; j++) {
-            uint32_t four = 0; /* a bit in each byte, the first bit in the lowest */
-            const long left = l->n_bits - 4 * j;
-            for (long i = 0; i < (left < 4 ? left : 4); i++) four |= (uint32_t)bits[4 * j + i] << i;
-            nibbles[b * J + j] = (uint8_t)four;
-        }
-    }
-}
-
-/* Hidden activations of one block for one sample; returns their part of the margin. */
-static inline REAL forward(const ladder *l, long q, long subtask, const uint8_t *nibbles, block readout, block *hidden) {
-    const long J = n_nibbles(l);
-    const block *tables = l->tables + q * J * 16;
-    block h = l->rows[q * l->n_subtasks + subtask];
-    for (long j = 0; j < J; j++) {
-        const block *addend = tables + j * 16 + nibbles[j];
-        for (int v = 0; v < VECTORS; v++) h.v[v] += addend->v[v];
-    }
-    vector product = {0};
-    for (int v = 0; v < VECTORS; v++) {
-        h.v[v] = keep(h.v[v] > 0, h.v[v]);
-        product += h.v[v] * readout.v[v];
-    }
-    *hidden = h;
-    REAL sum = 0;
-    for (int i = 0; i < LANES; i++) sum += product[i];
-    return sum;
-}
-
-/* Add one sample's share to the gradients of one block. */
-static inline void backward(const ladder *l, long q, long thread, long subtask, const uint8_t *nibbles,
-                            block readout, block hidden, REAL delta, block *d_readout) {
-    const long J = n_nibbles(l);
-    const long place = thread * l->n_blocks + q;
-    block *row = l->d_rows + place * l->n_subtasks + subtask, *tables = l->d_tables + place * J * 16;
-    block dz;
-    for (int v = 0; v < VECTORS; v++) {
-        d_readout->v[v] += hidden.v[v] * delta;
-        dz.v[v] = keep(hidden.v[v] > 0, readout.v[v] * delta);
-        row->v[v] += dz.v[v];
-    }
-    for (long j = 0; j < J; j++) {
-        block *sum = tables + j * 16 + nibbles[j];
-        for (int v = 0; v < VECTORS; v++) sum->v[v] += dz.v[v];
-    }
+    collect_weights(l, q);
 }
 
 static block load(const REAL *from, long n_used) {
@@ -147,19 +110,48 @@ static block load(const REAL *from, long n_used) {
     return padded;
 }
 
+/* Hidden activations of a block, and their part of the margins. */
+static void forward(const ladder *l, long q, const int64_t *subtask, inputs *bits, long n_rows, block *hidden,
+                    REAL *margin) {
+    const block readout = load(l->readout + l->first_column[q], l->n_used[q]), *rows = l->rows + q * l->n_subtasks;
+    multiply(l, q, bits, n_rows, hidden);
+    for (long b = 0; b < n_rows; b++) {
+        vector product = {0};
+        for (int v = 0; v < VECTORS; v++) {
+            const vector h = hidden[b].v[v] + rows[subtask[b]].v[v];
+            hidden[b].v[v] = keep(~(h <= 0), h); /* not h > 0, which would turn NaN into 0 */
+            product += hidden[b].v[v] * readout.v[v];
+        }
+        margin[b] += sum_lanes(product);
+    }
+}
+
+/* Gradients of a block; turns its hidden activations into the errors dz. */
+static void backward(const ladder *l, long q, long thread, const int64_t *subtask, inputs *bits, long n_rows,
+                     block *hidden, const REAL *delta) {
+    const block readout = load(l->readout + l->first_column[q], l->n_used[q]);
+    block *rows = l->d_rows + (thread * l->n_blocks + q) * l->n_subtasks, d_readout = {0};
+    for (long b = 0; b < n_rows; b++)
+        for (int v = 0; v < VECTORS; v++) {
+            const vector h = hidden[b].v[v], dz = keep(h > 0, readout.v[v] * delta[b]);
+            d_readout.v[v] += h * delta[b];
+            rows[subtask[b]].v[v] += dz;
+            hidden[b].v[v] = dz;
+        }
+    REAL *into = l->d_readout + thread * l->n_columns + l->first_column[q];
+    for (long c = 0; c < l->n_used[q]; c++) into[c] += ((REAL *)&d_readout)[c];
+    accumulate(l, q, thread, bits, n_rows, hidden);
+}
+
 /* All members on some rows of the batch. */
-static void work(const ladder *l, long thread, long from, long n_rows, uint8_t *nibbles, block *hidden, REAL *delta) {
-    const long J = n_nibbles(l), G = l->n_members;
+static void work(const ladder *l, long thread, long from, long n_rows, inputs *bits, block *hidden, REAL *delta) {
+    const long G = l->n_members;
     const int64_t *subtask = l->subtask + from;
-    read_nibbles(l, from, n_rows, nibbles);
+    read_bits(l, from, n_rows, bits);
     for (long g = 0; g < G; g++) {
         const long first = l->first_block[g], last = l->first_block[g + 1];
         for (long b = 0; b < n_rows; b++) delta[b] = l->offset[g];
-        for (long q = first; q < last; q++) {
-            const block readout = load(l->readout + l->first_column[q], l->n_used[q]);
-            for (long b = 0; b < n_rows; b++)
-                delta[b] += forward(l, q, subtask[b], nibbles + b * J, readout, hidden + (q - first) * ROWS + b);
-        }
+        for (long q = first; q < last; q++) forward(l, q, subtask, bits, n_rows, hidden + (q - first) * ROWS, delta);
         if (!l->label) {
             for (long b = 0; b < n_rows; b++) l->margin[(from + b) * G + g] = delta[b];
             continue;
@@ -170,42 +162,36 @@ static void work(const ladder *l, long thread, long from, long n_rows, uint8_t *
             total += delta[b];
         }
         l->d_offset[thread * G + g] += total;
-        for (long q = first; q < last; q++) {
-            const block readout = load(l->readout + l->first_column[q], l->n_used[q]);
-            block d_readout = {0};
-            for (long b = 0; b < n_rows; b++)
-                backward(l, q, thread, subtask[b], nibbles + b * J, readout, hidden[(q - first) * ROWS + b], delta[b],
-                         &d_readout);
-            REAL *into = l->d_readout + thread * l->n_columns + l->first_column[q];
-            for (long c = 0; c < l->n_used[q]; c++) into[c] += ((REAL *)&d_readout)[c];
-        }
+        for (long q = first; q < last; q++)
+            backward(l, q, thread, subtask, bits, n_rows, hidden + (q - first) * ROWS, delta);
     }
 }
 
 static void *run(void *argument) {
     const worker *w = argument;
-    const ladder *l = w->l;
     pthread_mutex_lock(w->start);
     pthread_mutex_unlock(w->start);
-    const long t = w->thread, n = l->n_threads, J = n_nibbles(l), Q = l->n_blocks;
+    const ladder *l = w->l;
+    const long t = w->thread, n = l->n_threads, Q = l->n_blocks;
     for (long q = share(Q, t, n); q < share(Q, t + 1, n); q++) prepare(l, q);
     if (l->label) {
+        const long bytes = gradient_bytes(l->n_bits) * Q;
         memset(l->d_rows + t * Q * l->n_subtasks, 0, Q * l->n_subtasks * sizeof(block));
-        memset(l->d_tables + t * Q * J * 16, 0, Q * J * 16 * sizeof(block));
-        memset(l->d_readout + t * l->n_columns, 0, l->n_columns * sizeof(REAL));
-        memset(l->d_offset + t * l->n_members, 0, l->n_members * sizeof(REAL));
+        memset(l->d_products + t * bytes, 0, bytes);
     }
     long widest = 0;
     for (long g = 0; g < l->n_members; g++)
         if (l->first_block[g + 1] - l->first_block[g] > widest) widest = l->first_block[g + 1] - l->first_block[g];
     block *hidden = aligned_alloc(64, widest * ROWS * sizeof(block));
-    uint8_t *nibbles = malloc(ROWS * J);
+    inputs bits = new_inputs(l->n_bits);
     REAL *delta = malloc(ROWS * sizeof(REAL));
     pthread_barrier_wait(w->barrier);
-    const long end = share(l->n_samples, t + 1, n);
-    for (long from = share(l->n_samples, t, n); from < end; from += ROWS)
-        work(l, t, from, end - from < ROWS ? end - from : ROWS, nibbles, hidden, delta);
-    free(hidden), free(nibbles), free(delta);
+    begin();
+    const long end_row = share(l->n_samples, t + 1, n);
+    for (long from = share(l->n_samples, t, n); from < end_row; from += ROWS)
+        work(l, t, from, end_row - from < ROWS ? end_row - from : ROWS, &bits, hidden, delta);
+    end();
+    free(hidden), free_inputs(&bits), free(delta);
     pthread_barrier_wait(w->barrier);
     if (l->label)
         for (long q = share(Q, t, n); q < share(Q, t + 1, n); q++) collect(l, q);
@@ -230,3 +216,7 @@ void ladder_run(const ladder *asked) {
     for (long t = 1; t < l.n_threads; t++) pthread_join(threads[t], NULL);
     pthread_barrier_destroy(&barrier);
 }
+
+/* Bytes of one block's products and d_products. */
+int64_t ladder_weight_bytes(int64_t n_bits) { return weight_bytes(n_bits); }
+int64_t ladder_gradient_bytes(int64_t n_bits) { return gradient_bytes(n_bits); }

@@ -51,6 +51,9 @@ class Population(nn.Module):
         Type of parameters and activations.
     device : torch.device or str, default "cpu"
         Where the parameters live.
+    bf16 : bool, default False
+        Round weights and errors to bfloat16 in the two products with the bits, which are exact in it.
+        Parameters, sums and everything else stay as they are. Only for one hidden layer in float32.
     generator : torch.Generator, optional
         On `device`; decides the initial weights, which follow the law of `torch.nn.Linear`: uniform within
         1/sqrt(fan-in), weights and biases alike.
@@ -75,9 +78,13 @@ class Population(nn.Module):
         *,
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
+        bf16: bool = False,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
+        if bf16 and (n_hidden_layers > 1 or dtype != torch.float32):
+            raise ValueError(f"bf16 must have one hidden layer in float32, not {n_hidden_layers} in {dtype}")
+        self.bf16 = bf16
         self.widths = tuple(widths)
         self.n_subtasks = n_subtasks
         self.n_bits = n_bits
@@ -122,7 +129,7 @@ class Population(nn.Module):
             Log-odds of label 1, in nats.
         """
         rows = functional.embedding(subtask, self.embedding + self.bias)
-        hidden = torch.addmm(rows, bits.to(rows.dtype), self.weight).relu()
+        hidden = torch.addmm(rows, bits.to(rows.dtype), self._product_term(self.weight)).relu()
         n_members = len(self.widths)
         for start in range(0, len(self.hidden_weight), n_members):
             layer = slice(start, start + n_members)
@@ -196,7 +203,7 @@ class Population(nn.Module):
         if self.weight.device.type != "cpu" or self.n_hidden_layers > 1:
             return None
         try:
-            return LadderKernel(self.widths, self.n_subtasks, self.n_bits, self.weight.dtype)
+            return LadderKernel(self.widths, self.n_subtasks, self.n_bits, self.weight.dtype, bf16=self.bf16)
         except OSError:
             return None
 
@@ -221,6 +228,7 @@ class Population(nn.Module):
         """
         embedding = self.embedding + self.bias
         readout, offset = self._readout(), _difference(self.readout_bias)
+        weight = self._product_term(self.weight)
         d_embedding, d_weight = _gradient(self.embedding), _gradient(self.weight)
         d_readout, d_offset = torch.zeros_like(readout.T), torch.zeros_like(offset)
         # One pair of buffers for all slices and blocks: fresh memory costs more than the arithmetic on it.
@@ -234,18 +242,22 @@ class Population(nn.Module):
                 own_readout = readout[columns, members]
                 h, dz = buffers[:, : len(codes) * len(own_readout)].view(2, len(codes), len(own_readout))
                 torch.index_select(embedding[:, columns], 0, codes, out=h)
-                h.addmm_(inputs, self.weight[:, columns]).relu_()
+                h.addmm_(inputs, weight[:, columns]).relu_()
                 delta = (
                     torch.addmm(offset[members], h, own_readout).sigmoid_().sub_(target).div_(len(subtask))
                 )
                 d_readout[members, columns].addmm_(delta.T, h)
                 d_offset[members] += delta.sum(0)
                 torch.mm(delta, own_readout.T, out=dz).mul_(h.sign_())
-                d_weight[:, columns].addmm_(inputs.T, dz)
+                d_weight[:, columns].addmm_(inputs.T, self._product_term(dz))
                 d_embedding[:, columns].index_add_(0, codes, dz)
         torch.sum(d_embedding, 0, out=_gradient(self.bias))
         _set_opposite(_gradient(self.readout_weight), (d_readout.T * self.membership).sum(1))
         _set_opposite(_gradient(self.readout_bias), d_offset)
+
+    def _product_term(self, values: Tensor) -> Tensor:
+        """Values as they enter a product with the bits."""
+        return values.bfloat16().to(values.dtype) if self.bf16 else values
 
     def _readout(self) -> Tensor:
         """Block-diagonal readout R, shape (H, G)."""

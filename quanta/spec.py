@@ -8,11 +8,11 @@ import tomllib
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from tasks.config import Config, ConfigError
 from tasks.sparse_parity import Alpha, TaskShape, TaskSpec
@@ -75,8 +75,8 @@ class TrainingSpec(Config):
     """Learning rate of AdamW."""
     weight_decay: float = Field(0.0, ge=0, allow_inf_nan=False)
     """Decoupled weight decay of AdamW."""
-    precision: Literal["float32", "float64"] = "float32"
-    """Floating-point type of parameters and activations."""
+    precision: Literal["float32", "float64", "bf16"] = "float32"
+    """Floating-point type; "bf16" is float32 but for weights and errors in the products with the bits."""
 
 
 class EvaluationSpec(Config):
@@ -140,6 +140,15 @@ class StudySpec(Config):
     population: PopulationSpec
     training: TrainingSpec
     evaluation: EvaluationSpec = EvaluationSpec()
+
+    @model_validator(mode="after")
+    def _check_precision(self) -> Self:
+        if self.training.precision == "bf16" and self.population.n_hidden_layers > 1:
+            raise ValueError(
+                "training.precision must be float32 or float64 with population.n_hidden_layers "
+                f"{self.population.n_hidden_layers}, not bf16"
+            )
+        return self
 
     def units(self) -> list[UnitSpec]:
         """List the units: every combination of alpha, n_train and seed."""

@@ -25,7 +25,7 @@ from quanta._version import __version__
 from quanta.curves import combine, load_curves, save_curves
 from quanta.population import Population
 from quanta.spec import StudySpec, UnitSpec
-from quanta.training import DTYPES, TrainedUnit
+from quanta.training import TrainedUnit, make_population
 from tasks.atomic import atomic_write
 from tasks.config import Config, ConfigError
 from tasks.seeds import Stream, derive_seed
@@ -280,13 +280,7 @@ def load_population(folder: str | os.PathLike[str]) -> Population:
         if not _is_whole(folder, manifest):
             raise StoreError(f"{folder}: not a unit that is done (it failed, or its files have changed)")
         unit = manifest.unit
-        population = Population(
-            unit.population.widths,
-            unit.task.n_subtasks,
-            unit.task.n_bits,
-            unit.population.n_hidden_layers,
-            dtype=DTYPES[unit.training.precision],
-        )
+        population = make_population(unit)
         population.load_state_dict(load_file(folder / "weights.safetensors"))
     except (OSError, ConfigError, UnicodeDecodeError, SafetensorError, RuntimeError) as error:
         reason = " ".join(str(error).split())  # torch says what does not fit on several lines

@@ -21,8 +21,21 @@ from quanta.spec import UnitSpec, alpha_coordinate, n_train_coordinate
 from tasks.seeds import Stream, derive_seed
 from tasks.sparse_parity import Batch, MultitaskSparseParity
 
-DTYPES = {"float32": torch.float32, "float64": torch.float64}
-"""The type that each `precision` of a study means."""
+
+def make_population(
+    unit: UnitSpec, device: torch.device | str = "cpu", generator: torch.Generator | None = None
+) -> Population:
+    """Make the untrained population of a unit; `generator` decides its weights."""
+    return Population(
+        unit.population.widths,
+        unit.task.n_subtasks,
+        unit.task.n_bits,
+        unit.population.n_hidden_layers,
+        dtype=torch.float64 if unit.training.precision == "float64" else torch.float32,
+        device=device,
+        bf16=unit.training.precision == "bf16",
+        generator=generator,
+    )
 
 
 class DivergedError(RuntimeError):
@@ -64,15 +77,7 @@ class Trainer:
         self.unit = unit
         self.device = torch.device(device)
         self.task = MultitaskSparseParity(unit.task_spec, unit.seed, self.device)
-        self.population = Population(
-            unit.population.widths,
-            unit.task.n_subtasks,
-            unit.task.n_bits,
-            unit.population.n_hidden_layers,
-            dtype=DTYPES[unit.training.precision],
-            device=self.device,
-            generator=self._generator("init"),
-        )
+        self.population = make_population(unit, self.device, self._generator("init"))
         self.optimizer = torch.optim.AdamW(
             self.population.parameters(),
             lr=unit.training.learning_rate,
@@ -160,7 +165,7 @@ def train_unit(
     trainer = Trainer(unit, device)
     measured: list[dict[str, Any]] = []
     done = 0
-    with _own_threads(trainer.population):
+    with own_threads(trainer.population):
         for step in unit.evaluation_steps.tolist():
             for _ in range(step - done):
                 trainer.step()
@@ -174,7 +179,7 @@ def train_unit(
 
 
 @contextmanager
-def _own_threads(population: Population) -> Iterator[None]:
+def own_threads(population: Population) -> Iterator[None]:
     """Leave the cores to the compiled code: torch's threads would wait for work on them, spinning."""
     n_threads = torch.get_num_threads()
     if population.is_compiled:

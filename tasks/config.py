@@ -60,7 +60,8 @@ def _explain(error: ValidationError, config: type[BaseModel]) -> str:
             message = f"must match {item['ctx']['pattern']}"
             received[path] = repr(item["input"])[:80]
         else:
-            message = item["msg"].replace("Input should be", "must be").split(",")[0]
+            message = item["msg"].replace("Input should be", "must be")
+            message = message.split(", unable")[0].split(", got")[0]
             message = (
                 message.replace("a valid integer", "an integer")
                 .replace("a valid array", "a list")

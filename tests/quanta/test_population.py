@@ -125,8 +125,8 @@ class TestPredict:
     @depths
     @pytest.mark.parametrize("n_samples", [1, 15, 16, 17, 50])
     @pytest.mark.usefixtures("ragged")
-    def test_is_forward_without_gradients(self, n_hidden_layers, n_samples):
-        population = make_population(n_hidden_layers=n_hidden_layers)
+    def test_is_forward_without_gradients(self, on_path, n_hidden_layers, n_samples):
+        population = on_path(make_population(n_hidden_layers=n_hidden_layers))
         batch = TASK.sample(n_samples, generator(1))
         predicted = population.predict(batch.subtask, batch.bits)
         assert not predicted.requires_grad
@@ -153,28 +153,29 @@ class TestGradients:
     @depths
     @pytest.mark.parametrize("n_samples", [1, 7, 16, 33, 50])
     @pytest.mark.usefixtures("ragged")
-    def test_equal_autograd_through_forward(self, n_hidden_layers, n_samples):
-        self.check(make_population(n_hidden_layers=n_hidden_layers), TASK.sample(n_samples, generator(1)))
+    def test_equal_autograd_through_forward(self, on_path, n_hidden_layers, n_samples):
+        population = on_path(make_population(n_hidden_layers=n_hidden_layers))
+        self.check(population, TASK.sample(n_samples, generator(1)))
 
     @pytest.mark.parametrize("widths", [(4,), (24, 3, 5), (10, 10), (1, 2, 3, 4, 5, 6, 7)])
     @pytest.mark.usefixtures("ragged")
-    def test_for_any_ladder(self, widths):
-        self.check(make_population(widths), TASK.sample(50, generator(1)))
+    def test_for_any_ladder(self, on_path, widths):
+        self.check(on_path(make_population(widths)), TASK.sample(50, generator(1)))
 
-    def test_at_the_sizes_in_use(self):
+    def test_at_the_sizes_in_use(self, on_path):
         assert module.SLICE_ROWS < 1100
         assert module.BLOCK_COLUMNS < 600
-        self.check(make_population((7, 40, 600)), TASK.sample(1100, generator(1)))
+        self.check(on_path(make_population((7, 40, 600))), TASK.sample(1100, generator(1)))
 
     @depths
     @pytest.mark.usefixtures("ragged")
-    def test_are_set_and_not_added(self, n_hidden_layers):
-        population = make_population(n_hidden_layers=n_hidden_layers)
+    def test_are_set_and_not_added(self, on_path, n_hidden_layers):
+        population = on_path(make_population(n_hidden_layers=n_hidden_layers))
         population.compute_gradients(*TASK.sample(20, generator(2)))
         self.check(population, TASK.sample(50, generator(1)))
 
-    def test_a_step_moves_only_the_codes_of_subtasks_in_the_batch(self):
-        population = make_population()
+    def test_a_step_moves_only_the_codes_of_subtasks_in_the_batch(self, on_path):
+        population = on_path(make_population())
         before = population.member(24)[0].weight.detach()
         batch = TASK.sample_stratified(5, generator(1))
         population.compute_gradients(*(x[batch.subtask != 2] for x in batch))
@@ -182,9 +183,9 @@ class TestGradients:
         moved = (population.member(24)[0].weight != before).any(dim=0)
         assert moved[:6].tolist() == [True, True, False, True, True, True]
 
-    def test_members_do_not_touch_each_other(self):
+    def test_members_do_not_touch_each_other(self, on_path):
         # Whatever stands beside it, a member has the gradient it has alone.
-        population = make_population()
+        population = on_path(make_population())
         batch = TASK.sample(50, generator(1))
         population.compute_gradients(*batch)
         norms = sum(float(parameter.grad.square().sum()) for parameter in population.parameters())

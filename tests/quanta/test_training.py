@@ -49,9 +49,9 @@ class TestOracle:
                 nn.CrossEntropyLoss()(network(dense), batch.label.long()).backward()
                 optimizer.step()
 
-    def check(self, unit):
+    def check(self, unit, on_path):
         trainer = Trainer(unit)
-        population = trainer.population
+        population = on_path(trainer.population)
         alone = [population.member(width) for width in population.widths]
         initial = [population.member(width) for width in population.widths]
         self.train_alone(unit, alone, trainer.task)
@@ -69,7 +69,7 @@ class TestOracle:
 
     @pytest.mark.parametrize("weight_decay", [0.0, 0.5])
     @pytest.mark.parametrize("n_hidden_layers", [1, 2])
-    def test_with_ragged_slices_and_blocks(self, n_hidden_layers, weight_decay, monkeypatch):
+    def test_with_ragged_slices_and_blocks(self, on_path, n_hidden_layers, weight_decay, monkeypatch):
         monkeypatch.setattr(population_module, "SLICE_ROWS", 16)
         monkeypatch.setattr(population_module, "BLOCK_COLUMNS", 10)
         self.check(
@@ -83,10 +83,11 @@ class TestOracle:
                     "weight_decay": weight_decay,
                     "precision": "float64",
                 },
-            )
+            ),
+            on_path,
         )
 
-    def test_at_the_sizes_in_use(self):
+    def test_at_the_sizes_in_use(self, on_path):
         assert population_module.SLICE_ROWS < 1100
         assert population_module.BLOCK_COLUMNS < 600
         self.check(
@@ -94,7 +95,8 @@ class TestOracle:
                 task={"n_bits": 9},
                 population={"widths": [7, 40, 600]},
                 training={"steps": 50, "batch_size": 1100, "weight_decay": 0.01, "precision": "float64"},
-            )
+            ),
+            on_path,
         )
 
 

@@ -1,0 +1,109 @@
+import os
+import shutil
+
+import pytest
+import torch
+from hypothesis import settings
+
+from quanta import population as population_module
+from quanta.spec import load_study
+from quanta.store import RunDirectory
+from quanta.sweep import run_sweep
+
+TINY = """
+name = "tiny"
+seed = [0, 1, 2]
+
+[task]
+n_subtasks = 4
+n_bits = 6
+k = 1
+
+[population]
+widths = [2, 4]
+
+[training]
+steps = 20
+batch_size = 16
+
+[evaluation]
+samples_per_subtask = 8
+n_evaluations = 5
+"""
+
+# The same examples every time, and no clock: the machine may be busy.
+settings.register_profile("steady", derandomize=True, deadline=None)
+settings.load_profile("steady")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread():
+    """Small tensors gain nothing from threads, and wait for them on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def compiler():
+    """A C compiler, without which there is no compiled path to test."""
+    found = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+    if found is None:
+        pytest.skip("no C compiler")
+    return found
+
+
+@pytest.fixture
+def no_kernel(monkeypatch):
+    """Let populations be made as where there is no C compiler."""
+
+    def refuse(*arguments, **options):
+        raise OSError("no C compiler")
+
+    monkeypatch.setattr(population_module, "LadderKernel", refuse)
+
+
+@pytest.fixture(params=["torch", 1, 2, 3], ids=["torch", "1_thread", "2_threads", "3_threads"])
+def on_path(request):
+    """Take a population along one of the paths that compute the same: torch, or compiled on some threads.
+
+    The population must be made after this fixture. Deeper ones always take the path of torch.
+    """
+    request.getfixturevalue("no_kernel" if request.param == "torch" else "compiler")
+
+    def take(population):
+        compiled = request.param != "torch" and population.n_hidden_layers == 1
+        assert population.is_compiled == compiled
+        if compiled:
+            population.n_threads = request.param
+        return population
+
+    return take
+
+
+@pytest.fixture(scope="session")
+def tiny_toml(tmp_path_factory):
+    """A file with a study of three units that take milliseconds."""
+    path = tmp_path_factory.mktemp("study") / "tiny.toml"
+    path.write_text(TINY)
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_study(tiny_toml):
+    return load_study(tiny_toml)
+
+
+@pytest.fixture(scope="session")
+def finished(tiny_study, tmp_path_factory):
+    """A run directory with all of the tiny study in it, to be read only."""
+    path = tmp_path_factory.mktemp("finished") / "run"
+    run_sweep(RunDirectory.create(path, tiny_study))
+    return path
+
+
+@pytest.fixture
+def copied(finished, tmp_path):
+    """A copy of it, to be changed."""
+    return shutil.copytree(finished, tmp_path / "copied")

@@ -1,0 +1,247 @@
+import importlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from quanta.spec import PopulationSpec, UnitSpec
+from tasks.sparse_parity import Batch
+
+ROOT = Path(__file__).parents[1]
+
+# The benchmarks are not installed: they are run from the root of the repository, and so is this.
+sys.path.insert(0, str(ROOT))
+competitors = importlib.import_module("benchmarks.competitors")
+measure = importlib.import_module("benchmarks.measure")
+report = importlib.import_module("benchmarks.report")
+sys.path.remove(str(ROOT))
+
+DENSE = ["Published", "Careful", "Vmap"]
+
+
+@pytest.fixture
+def unit():
+    return UnitSpec.parse(
+        {
+            "alpha": 0.4,
+            "n_train": "online",
+            "seed": 0,
+            "task": {"n_subtasks": 5, "n_bits": 7, "k": 2},
+            "population": {"widths": [3, 8]},
+            "training": {"steps": 50, "batch_size": 64, "learning_rate": 1e-2, "precision": "float64"},
+            "evaluation": {"samples_per_subtask": 30, "n_evaluations": 6},
+        }
+    )
+
+
+def parameters_of(competitor):
+    """The parameters of each network without padding."""
+    if not isinstance(competitor, competitors.Vmap):
+        return [[p.detach() for p in network.parameters()] for network in competitor.networks]
+    found = []
+    for index, width in enumerate(competitor.unit.population.widths):
+        first, bias, last, offset = (p[index].detach() for p in competitor.parameters.values())
+        found.append([first[:width], bias[:width], last[:, :width], offset])
+    return found
+
+
+@pytest.mark.parametrize("name", ["Ours", *DENSE])
+def test_evaluate_is_the_loss_of_each_member_on_each_subtask(unit, name):
+    trainer = competitors.Ours(unit).trainer
+    subtask, bits, label = trainer._test_set
+    expected = np.empty((2, 5))
+    for row, width in enumerate(unit.population.widths):
+        network = trainer.population.member(width)
+        for k in range(5):
+            mine = Batch(*(tensor[subtask == k] for tensor in (subtask, bits, label)))
+            chance = network(trainer.task.dense_input(mine, torch.float64)).softmax(1)
+            expected[row, k] = -chance[torch.arange(30), mine.label.long()].log2().mean().item()
+    found = getattr(competitors, name)(unit).evaluate()
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-6)  # ours and Published are float32
+
+
+@pytest.mark.parametrize("name", DENSE)
+def test_steps_are_those_of_plain_networks_on_the_same_batches(unit, name, monkeypatch):
+    competitor = getattr(competitors, name)(unit)
+    batches = []
+
+    def draw(self):
+        batches.append(tuple(tensor.clone() for tensor in original(self)))
+        return batches[-1]
+
+    original = type(competitor).draw
+    monkeypatch.setattr(type(competitor), "draw", draw)
+    start = competitors.Ours(unit).trainer.population
+    for _ in range(4):
+        competitor.step()
+
+    # One network after another draws in turn; all at once share a batch.
+    stride = 1 if name == "Vmap" else 2
+    assert len(batches) == 4 * stride
+    for index, width in enumerate(unit.population.widths):
+        network = start.member(width)
+        optimizer = torch.optim.AdamW(network.parameters(), lr=1e-2, weight_decay=0)
+        before = [p.detach().clone() for p in network.parameters()]
+        for inputs, label in batches[index % stride :: stride]:
+            optimizer.zero_grad()
+            nn.CrossEntropyLoss()(network(inputs), label).backward()
+            optimizer.step()
+        for found, expected, old in zip(
+            parameters_of(competitor)[index], network.parameters(), before, strict=True
+        ):
+            assert (expected - old).abs().max() > 1e-4  # they moved
+            torch.testing.assert_close(found, expected.detach(), rtol=1e-9, atol=1e-10)
+
+
+def test_padding_of_vmap_stays_zero(unit):
+    competitor = competitors.Vmap(unit)
+    for _ in range(3):
+        competitor.step()
+    first, bias, last, _ = (p[0].detach() for p in competitor.parameters.values())
+    assert first.shape == (8, 12)
+    for tensor in (first[3:], bias[3:], last[:, 3:]):
+        assert not tensor.any()
+
+
+@pytest.mark.parametrize("name", DENSE)
+def test_draw_makes_batches_of_the_task(unit, name):
+    large = unit.model_copy(update={"training": unit.training.model_copy(update={"batch_size": 20_000})})
+    competitor = getattr(competitors, name)(large)
+    inputs, label = competitor.draw()
+    code, bits = inputs[:, :5], inputs[:, 5:]
+    assert set(inputs.unique().tolist()) == {0.0, 1.0}
+    assert (code.sum(1) == 1).all()
+    assert torch.equal(competitor.task.label(code.argmax(1), bits.byte()).long(), label)
+    p = competitor.task.frequencies
+    scatter = np.sqrt(p * (1 - p) / 20_000)
+    assert (np.abs(code.mean(0).numpy() - p) < 5 * scatter).all()
+    assert (np.abs(bits.mean(0).numpy() - 0.5) < 5 * np.sqrt(0.25 / 20_000)).all()
+
+
+@pytest.mark.parametrize("rows", [7, 64, 1000])
+def test_floor_computes_both_products(unit, rows):
+    floor = competitors.Floor(unit)
+    floor.rows = rows
+    for _ in range(2):
+        floor.step()
+    expected = floor.bits.T @ (floor.bits @ floor.weight)
+    torch.testing.assert_close(floor.d_weight, expected)
+
+
+def test_floor_keeps_the_fastest_slice(unit):
+    floor = competitors.Floor(unit)
+    floor.search(lambda step: abs(floor.rows - 1000))
+    assert floor.rows == 1024
+
+
+class Fake(competitors.Competitor):
+    """Takes known times on a clock of its own."""
+
+    now = 0.0
+
+    def __init__(self, seconds_of_step, seconds_of_evaluation):
+        self.seconds = (seconds_of_step, seconds_of_evaluation)
+        self.evaluations_per_step = 0.1
+        self.n_evaluations = 0
+
+    def step(self):
+        Fake.now += self.seconds[0]
+
+    def evaluate(self):
+        Fake.now += self.seconds[1]
+        self.n_evaluations += 1
+
+
+def test_time_alternately_adds_the_share_of_evaluation(monkeypatch):
+    monkeypatch.setattr(measure, "perf_counter", lambda: Fake.now)
+    slow, fast = Fake(2.0, 5.0), Fake(0.01, 0.5)
+    times = measure.time_alternately({"slow": slow, "fast": fast}, measure.QUICK)
+    np.testing.assert_allclose(times["slow"].total, [2.5, 2.5, 2.5])
+    np.testing.assert_allclose(times["fast"].total, [0.06, 0.06, 0.06])
+    assert slow.n_evaluations == 1
+    assert fast.n_evaluations == 4
+
+
+def test_summarise_scaling_finds_the_exponent():
+    found = measure.summarise_scaling({x: np.array([0.1, 1.0, 9.0]) * x**1.5 for x in (1, 2, 4)})
+    assert found["slope"] == pytest.approx(1.5)
+    assert found["ms"] == pytest.approx([1000, 1000 * 2**1.5, 8000])
+
+
+def test_make_units_are_the_sizes_of_the_paper():
+    ladder, wide, _ = measure.make_units(measure.FULL).values()
+    for unit, low, high, count in ((ladder, 10, 300, 20), (wide, 500, 500, 1)):
+        assert (unit.task.n_subtasks, unit.task.n_bits, unit.training.batch_size) == (500, 100, 20_000)
+        widths = unit.population.widths
+        assert (widths[0], widths[-1], len(widths)) == (low, high, count)
+
+
+def test_make_scaling_changes_one_size_at_a_time(unit):
+    ladder = unit.model_copy(update={"population": PopulationSpec(widths=(3, 6, 12, 24))})
+    for axis, variants in measure.make_scaling(ladder, (0.5, 1, 2)).items():
+        assert len(variants) == 3
+        for x, variant in variants.items():
+            values = {
+                "sum_of_widths": sum(variant.population.widths),
+                "batch_size": variant.training.batch_size,
+                "n_subtasks": variant.task.n_subtasks,
+                "n_bits": variant.task.n_bits,
+            }
+            assert values.pop(axis) == x
+            for other, value in values.items():
+                assert value == {"sum_of_widths": 45, "batch_size": 64, "n_subtasks": 5, "n_bits": 7}[other]
+
+
+def check(result):
+    assert result["schema"] == 1
+    for size, times in result["times_ms"].items():
+        assert set(times) == {"ours", "published", "careful", "vmap", "floor"}
+        for name, time in times.items():
+            assert 0 < time["min"] <= time["median"] <= time["max"]
+            if name != "ours":
+                low, high = result["ratio_ranges"][size][name]
+                assert 0 < low <= result["ratios"][size][name] <= high
+    assert set(result["ratios"]) == {"ladder20", "width500", "demo"}
+    assert set(result["scaling"]) == {"sum_of_widths", "batch_size", "n_subtasks", "n_bits"}
+    assert 0 < result["shares"]["sampling"] < 1
+    assert 0 < result["shares"]["evaluation"] < 1
+
+
+def test_measure_and_report(unit, monkeypatch, tmp_path):
+    effort = measure.Effort(
+        repeats=2, seconds=0.001, n_widths=4, batch_size=64, samples_per_subtask=30, factors=(0.5, 1, 2)
+    )
+    ladder = measure.make_units(effort)["ladder20"]
+    tiny = ladder.model_copy(update={"task": unit.task})
+    monkeypatch.setattr(
+        measure, "make_units", lambda _: dict.fromkeys(("ladder20", "width500", "demo"), tiny)
+    )
+    monkeypatch.setattr(measure, "measure_memory", lambda _: {"steps": 3 * 2**20, "ratio": 1.5})
+    said = []
+    result = measure.measure(effort, said.append)
+    check(json.loads(json.dumps(result)))
+    assert said[0] == "timing ladder20"
+    text = report.make_markdown(result)
+    assert f"| floor | {result['times_ms']['demo']['floor']['median']:.1f} |" in text
+    assert "| steps | 3.0 MiB |" in text
+    assert "| ratio | 1.50 |" in text
+    report.save_plot(result, tmp_path / "plot.png")
+    assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.slow
+def test_quick_run_prints_one_object():
+    command = [sys.executable, "-m", "benchmarks", "--quick", "--json"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    result = json.loads(done.stdout)
+    check(result)
+    assert result["quick"]
+    assert result["memory"]["parameters_and_optimiser"] == 12 * sum(
+        603 * width + 2 for width in result["sizes"]["ladder20"]["widths"]
+    )
