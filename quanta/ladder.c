@@ -18,6 +18,8 @@
 #define ROWS 512 /* samples worked on at a time, so that their activations stay in the second cache */
 
 typedef REAL vector __attribute__((vector_size(64)));
+typedef REAL half __attribute__((vector_size(32)));
+typedef REAL quarter __attribute__((vector_size(16)));
 typedef __typeof__((vector){0} > (vector){0}) mask;
 typedef struct { vector v[VECTORS]; } block;
 
@@ -44,11 +46,15 @@ typedef struct {
 static inline vector keep(mask m, vector value) { return (vector)(m & (mask)value); }
 
 static inline REAL sum_lanes(vector values) {
-    REAL lane[LANES];
-    memcpy(lane, &values, sizeof lane);
-    for (long half = LANES / 2; half > 0; half /= 2)
-        for (long i = 0; i < half; i++) lane[i] += lane[i + half];
-    return lane[0];
+    half halves[2];
+    memcpy(halves, &values, sizeof values);
+    halves[0] += halves[1];
+    quarter quarters[2];
+    memcpy(quarters, halves, sizeof quarters);
+    quarters[0] += quarters[1];
+    REAL sum = 0;
+    for (unsigned long i = 0; i < sizeof(quarter) / sizeof(REAL); i++) sum += quarters[0][i];
+    return sum;
 }
 
 /* A float rounded to the nearest bfloat16, as a float. */

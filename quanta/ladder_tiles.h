@@ -118,17 +118,15 @@ static void multiply(const ladder *l, long q, inputs *bits, long n_rows, block *
     }
 }
 
-/* The errors of two samples after each other, as pairs of bfloat16, and what rounding left of them. */
+/* The next bfloat16 term of the errors of two samples, lane by lane in pairs; what it leaves stays. */
 static inline __m512i take_term(vector *even, vector *odd) {
-    const __m512i half = _mm512_set1_epi32(0x7fff), one = _mm512_set1_epi32(1), upper = _mm512_set1_epi32(0xffff0000);
-    __m512i pair[2] = {(__m512i)*even, (__m512i)*odd};
-    for (int i = 0; i < 2; i++) {
-        const __m512i to_even = _mm512_and_si512(_mm512_srli_epi32(pair[i], 16), one);
-        pair[i] = _mm512_and_si512(_mm512_add_epi32(pair[i], _mm512_add_epi32(half, to_even)), upper);
-    }
-    *even -= (vector)pair[0];
-    *odd -= (vector)pair[1];
-    return _mm512_or_si512(pair[1], _mm512_srli_epi32(pair[0], 16));
+    const __m512i in_turn = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6,
+                                             21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+    const __m512i after_each_other = (__m512i)_mm512_cvtne2ps_pbh((__m512)*odd, (__m512)*even);
+    const __m512i pairs = _mm512_permutexvar_epi16(in_turn, after_each_other);
+    *even -= (vector)_mm512_slli_epi32(pairs, 16);
+    *odd -= (vector)_mm512_and_si512(pairs, _mm512_set1_epi32(0xffff0000));
+    return pairs;
 }
 
 static void accumulate(const ladder *l, long q, long thread, inputs *bits, long n_rows, block *dz) {

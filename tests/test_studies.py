@@ -1,0 +1,55 @@
+"""The shipped studies, trained whole: what the demo has to show and the control must not."""
+
+import numpy as np
+import pytest
+
+from analysis import judge, select
+from quanta import RunDirectory, load_study, run_sweep
+
+pytestmark = pytest.mark.slow  # some minutes each
+
+
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory):
+    def train_and_judge(name):
+        run = RunDirectory.create(tmp_path_factory.mktemp(name) / "run", load_study(name))
+        assert not run_sweep(run).failed
+        return judge(select(run.load()))
+
+    return train_and_judge
+
+
+def statistic(verdict, name):
+    return next(check.statistic for check in verdict.checks if check.name == name)
+
+
+def test_the_demo_shows_the_staircase(judged):
+    verdict = judged("demo")
+    assert verdict.outcome == "supported"
+    assert statistic(verdict, "order") >= 0.95
+    assert statistic(verdict, "learning time") == pytest.approx(-1, abs=0.25)
+    assert statistic(verdict, "reconstruction") >= 0.95
+    widest = verdict.scaling[verdict.scaling["width"] == verdict.scaling["width"].max()]
+    assert 8 <= widest["n_learned"].mean() <= 16
+
+
+def test_uniform_frequencies_have_no_order(judged):
+    verdict = judged("control-uniform")
+    assert verdict.outcome == "rejected"
+    # About twenty of 64 learned in each of three seeds: were the order random, C would have a standard
+    # error near .035, so this is four of them.
+    assert statistic(verdict, "order") == pytest.approx(0.5, abs=0.14)
+    assert not next(check for check in verdict.checks if check.name == "order").passed
+    assert np.isfinite(verdict.scaling["mean_loss"]).all()
+
+
+def test_bf16_learns_as_many_as_float32_within_the_spread_of_seeds(judged, tmp_path):
+    exact = judged("demo").scaling
+    run = RunDirectory.create(tmp_path / "bf16", load_study("demo", ["training.precision=bf16"]))
+    assert not run_sweep(run).failed
+    rounded = judge(select(run.load())).scaling
+    counts = [scaling.groupby("width")["n_learned"].agg(["mean", "std"]) for scaling in (exact, rounded)]
+    gap = (counts[0]["mean"] - counts[1]["mean"]).abs()
+    # Means of three seeds each; a spread of 0 is as little as counts of 3 seeds can show, not as there is.
+    error = np.hypot(counts[0]["std"], counts[1]["std"]).clip(lower=0.5) / np.sqrt(3)
+    assert (gap <= 3 * error).all(), (gap / error).tolist()
