@@ -61,6 +61,13 @@ def make_sections(result: dict[str, Any]) -> list[Section]:
             ],
         )
     )
+    sections.append(
+        Section(
+            "Precision at ladder20: time of a step in float32 over its own",
+            ["precision", "ratio"],
+            [[name, f"{ratio:.2f}"] for name, ratio in result["precision"].items()],
+        )
+    )
     memory = result["memory"]
     if memory:
         rows = [

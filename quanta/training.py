@@ -21,6 +21,9 @@ from quanta.spec import UnitSpec, alpha_coordinate, n_train_coordinate
 from tasks.seeds import Stream, derive_seed
 from tasks.sparse_parity import Batch, MultitaskSparseParity
 
+EVALUATION_ROWS = 16_384
+"""Test samples measured at a time, so that evaluation takes no more memory than training."""
+
 
 def make_population(
     unit: UnitSpec, device: torch.device | str = "cpu", generator: torch.Generator | None = None
@@ -107,15 +110,24 @@ class Trainer:
         dict
             ``loss`` in bits, ``accuracy`` and ``brier``, each a float32 Tensor of shape (G, K) on the device.
         """
-        subtask, bits, label = self._test_set
-        margin = self.population.predict(subtask, bits)
-        target = label[:, None].to(margin.dtype)
+        n_rows = self.unit.evaluation.samples_per_subtask
+        n_rows *= max(1, EVALUATION_ROWS // n_rows)  # whole subtasks
+        parts = [
+            self._measure(Batch(*part))
+            for part in zip(*(torch.split(x, n_rows) for x in self._test_set), strict=True)
+        ]
+        return {name: torch.cat([part[name] for part in parts], dim=1) for name in parts[0]}
+
+    def _measure(self, batch: Batch) -> dict[str, Tensor]:
+        """Measure every member on some subtasks, as `evaluate` on all."""
+        margin = self.population.predict(batch.subtask, batch.bits)
+        target = batch.label[:, None].to(margin.dtype)
         per_sample = {
             "loss": functional.softplus((1 - 2 * target) * margin) / math.log(2),
             "accuracy": ((margin > 0) == (target > 0)).to(margin.dtype),
             "brier": (margin.sigmoid() - target).square(),
         }
-        by_subtask = (self.unit.task.n_subtasks, -1, len(self.population.widths))
+        by_subtask = (-1, self.unit.evaluation.samples_per_subtask, len(self.population.widths))
         return {name: x.reshape(by_subtask).mean(1).T.float() for name, x in per_sample.items()}
 
     def _next_batch(self) -> Batch:
