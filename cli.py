@@ -229,6 +229,7 @@ def _train(
     study: "StudySpec", out: Path | None, device: str, overwrite: bool
 ) -> "tuple[RunDirectory, SweepResult]":
     from quanta import RunDirectory, resolve_device, run_sweep
+    from quanta.kernel import why_not_compiled
 
     chosen = resolve_device(device)
     run = RunDirectory.create(out or Path("runs") / study.name, study, overwrite=overwrite)
@@ -239,6 +240,9 @@ def _train(
         f"{len(study.population.widths)} widths together, {study.training.steps} steps each",
         err=True,
     )
+    reason = why_not_compiled() if chosen.type == "cpu" and pending else None
+    if reason is not None:
+        click.echo(f"note: training without compiled code, which is slower: {reason}", err=True)
     with _progress(study.name, len(pending) * study.training.steps) as advance, _stop_on_terminate():
         try:
             result = run_sweep(run, chosen, advance)

@@ -243,6 +243,15 @@ class LadderKernel:
         }
 
 
+def why_not_compiled() -> str | None:
+    """Say why compiled code is not to be had on this machine; None if it is."""
+    try:
+        _load("float", 3)
+    except OSError as error:
+        return str(error)
+    return None
+
+
 @functools.cache
 def _load(real: str, n_terms: int) -> ctypes.CDLL:
     """Get the compiled code: with matrix tiles where this machine has them, else with tables."""

@@ -317,6 +317,16 @@ class TestTrain:
             f"Error: interrupted: 2 of 3 units are done in {tmp_path / 'run'}; the same command continues"
         ]
 
+    def test_no_compiler_is_told(self, tiny_toml, tmp_path, monkeypatch):
+        monkeypatch.setattr("quanta.kernel.why_not_compiled", lambda: "no C compiler")
+        result = run("train", tiny_toml, "--out", tmp_path / "run")
+        note = "note: training without compiled code, which is slower: no C compiler"
+        assert note in result.stderr.splitlines()
+
+    def test_precision(self, tiny_toml, tmp_path):
+        run("train", tiny_toml, "--out", tmp_path / "run", "--precision", "bf16")
+        assert RunDirectory(tmp_path / "run").study.training.precision == "bf16"
+
     def test_no_progress_where_nobody_looks(self, tiny_toml, tmp_path):
         # FORCE_COLOR, which services for continuous integration set, makes no terminal.
         result = run("train", tiny_toml, "--out", tmp_path / "run", env={"FORCE_COLOR": "1"})

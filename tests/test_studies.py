@@ -1,5 +1,7 @@
 """The shipped studies, trained whole: what the demo has to show and the control must not."""
 
+import functools
+
 import numpy as np
 import pytest
 
@@ -11,8 +13,11 @@ pytestmark = pytest.mark.slow  # some minutes each
 
 @pytest.fixture(scope="module")
 def judged(tmp_path_factory):
-    def train_and_judge(name):
-        run = RunDirectory.create(tmp_path_factory.mktemp(name) / "run", load_study(name))
+    """Train a shipped study, once for all tests, and judge it."""
+
+    @functools.cache
+    def train_and_judge(name, *overrides):
+        run = RunDirectory.create(tmp_path_factory.mktemp(name) / "run", load_study(name, overrides))
         assert not run_sweep(run).failed
         return judge(select(run.load()))
 
@@ -43,11 +48,8 @@ def test_uniform_frequencies_have_no_order(judged):
     assert np.isfinite(verdict.scaling["mean_loss"]).all()
 
 
-def test_bf16_learns_as_many_as_float32_within_the_spread_of_seeds(judged, tmp_path):
-    exact = judged("demo").scaling
-    run = RunDirectory.create(tmp_path / "bf16", load_study("demo", ["training.precision=bf16"]))
-    assert not run_sweep(run).failed
-    rounded = judge(select(run.load())).scaling
+def test_bf16_learns_as_many_as_float32_within_the_spread_of_seeds(judged):
+    exact, rounded = judged("demo").scaling, judged("demo", "training.precision=bf16").scaling
     counts = [scaling.groupby("width")["n_learned"].agg(["mean", "std"]) for scaling in (exact, rounded)]
     gap = (counts[0]["mean"] - counts[1]["mean"]).abs()
     # Means of three seeds each; a spread of 0 is as little as counts of 3 seeds can show, not as there is.

@@ -4,6 +4,7 @@ Shapes: B samples, K subtasks, n bits, H = sum of widths, G members.
 """
 
 import os
+import re
 import stat
 
 import pytest
@@ -354,11 +355,16 @@ class TestCompilation:
         with pytest.raises(OSError, match=match) as caught:
             self.make_kernel()
         assert "\n" not in str(caught.value)
+        assert re.search(match, kernel_module.why_not_compiled())
         sizes = ((3, 5), 4, 10)
         population = make_population(sizes, torch.float64)
         assert not population.is_compiled
         batch = make_batch(sizes, 20)
         torch.testing.assert_close(population.predict(*batch[:2]), population(*batch[:2]))
+
+    @pytest.mark.usefixtures("compiler")
+    def test_nothing_to_explain_where_there_is_a_compiler(self):
+        assert kernel_module.why_not_compiled() is None
 
     def test_once_for_each_type_and_kept(self, calls):
         self.make_kernel()
