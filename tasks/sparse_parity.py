@@ -213,7 +213,8 @@ class MultitaskSparseParity:
         -------
         Batch
         """
-        bits = self._unpacked[packed.int()].view(torch.uint8)[:, : self.spec.n_bits]
+        words = self._unpacked.index_select(0, packed.flatten().int()).view(packed.shape)
+        bits = words.view(torch.uint8)[:, : self.spec.n_bits]
         return Batch(subtask, bits, self.label(subtask, bits))
 
     def label(self, subtask: Tensor, bits: Tensor) -> Tensor:
@@ -228,7 +229,8 @@ class MultitaskSparseParity:
         -------
         Tensor of uint8, shape (B,)
         """
-        own = bits.gather(1, self._bit_index[subtask]) & self._in_subset[subtask]
+        bit_index, in_subset = (x.index_select(0, subtask) for x in (self._bit_index, self._in_subset))
+        own = bits.gather(1, bit_index) & in_subset
         return own.sum(1, dtype=torch.uint8) & 1
 
     def dense_input(self, batch: Batch, dtype: torch.dtype = torch.float32) -> Tensor:
