@@ -22,7 +22,7 @@ from tasks.seeds import Stream, derive_seed
 from tasks.sparse_parity import Batch, MultitaskSparseParity
 
 EVALUATION_ROWS = 16_384
-"""Test samples measured at a time, so that evaluation takes no more memory than training."""
+"""Test samples measured at a time; only the test set itself is held whole."""
 
 
 def make_population(
