@@ -190,8 +190,9 @@ def _list_studies(ctx: click.Context, parameter: click.Parameter, value: bool) -
 )
 @click.option(
     "--precision",
-    type=click.Choice(["float32", "float64", "bf16"]),
-    help="Short for --set training.precision=...; bf16 is faster and rounds weights and errors in products.",
+    type=click.Choice(["float32", "float64", "bf16", "tf32"]),
+    help="Short for --set training.precision=...; bf16 (on a CPU) and tf32 (CUDA only) are faster and round "
+    "factors of products.",
 )
 @click.option("--overwrite", is_flag=True, help="Delete what the run directory holds and start again.")
 @click.option(
@@ -230,8 +231,10 @@ def _train(
 ) -> "tuple[RunDirectory, SweepResult]":
     from quanta import RunDirectory, resolve_device, run_sweep
     from quanta.kernel import why_not_compiled
+    from quanta.training import check_precision
 
     chosen = resolve_device(device)
+    check_precision(study.training.precision, chosen)
     run = RunDirectory.create(out or Path("runs") / study.name, study, overwrite=overwrite)
     pending = run.pending()
     n_units = len(run.study.units())

@@ -34,6 +34,9 @@ COMPETITORS: dict[str, type[Competitor]] = {
 SLOW = 1.0
 """Seconds: an evaluation that takes longer is timed once, not in every repeat."""
 
+MEMORY_REPEATS = 5
+"""Processes in which memory is measured; what the allocator keeps differs between them."""
+
 
 @dataclass(frozen=True)
 class Effort:
@@ -279,13 +282,16 @@ def measure_precision(unit: UnitSpec, effort: Effort) -> dict[str, float]:
 
 
 def measure_memory(unit: UnitSpec) -> dict[str, Any]:
-    """Measure in a process of its own how much memory training takes; empty where that is not Linux."""
+    """Measure how much memory training takes, median over processes; empty where that is not Linux."""
     if sys.platform != "linux":
         return {}
     command = [sys.executable, "-m", "benchmarks.memory", str(torch.get_num_threads())]
-    done = subprocess.run(command, input=unit.model_dump_json(), capture_output=True, text=True, check=True)
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+    text = unit.model_dump_json()
+    runs = [
+        json.loads(subprocess.run(command, input=text, capture_output=True, text=True, check=True).stdout)
+        for _ in range(MEMORY_REPEATS)
+    ]
+    return {name: float(np.median([run[name] for run in runs])) for name in runs[0]}
 
 
 def describe_cpu() -> str:

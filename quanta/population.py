@@ -14,6 +14,7 @@ the difference, the *margin* (log-odds of label 1), is computed.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +27,9 @@ SLICE_ROWS = 512
 
 BLOCK_COLUMNS = 512
 """Hidden units worked on at a time on a CPU, for the same reason; a wider member is a block of its own."""
+
+ONE_HOT_ELEMENTS = 2**25
+"""Elements of the one-hot codes held at a time, where rows are summed by a product with them."""
 
 
 @dataclass(frozen=True)
@@ -107,12 +111,14 @@ class Population(nn.Module):
         self.readout_weight = nn.Parameter(torch.cat([uniform(2, w, fan_in=w) for w in self.widths], dim=1))
         self.readout_bias = nn.Parameter(torch.cat([uniform(2, 1, fan_in=w) for w in self.widths], dim=1))
 
-        member_of_column = torch.arange(len(self.widths)).repeat_interleave(torch.tensor(self.widths))
-        membership = functional.one_hot(member_of_column, len(self.widths))
+        membership = torch.zeros(total, len(self.widths), dtype=dtype, device=device)
+        for column, rows in enumerate(torch.split(membership, list(self.widths))):
+            rows[:, column] = 1
         self.membership: Tensor
-        self.register_buffer("membership", membership.to(device=device, dtype=dtype), persistent=False)
+        self.register_buffer("membership", membership, persistent=False)
         self._kernel = self._load_kernel()
-        self._blocks = _blocks(self.widths, BLOCK_COLUMNS)
+        on_cpu = self.weight.device.type == "cpu"
+        self._blocks = _blocks(self.widths, BLOCK_COLUMNS if on_cpu else total)
         self._most_columns = max(block.columns.stop - block.columns.start for block in self._blocks)
 
     def forward(self, subtask: Tensor, bits: Tensor) -> Tensor:
@@ -128,7 +134,7 @@ class Population(nn.Module):
         Tensor, shape (B, G)
             Log-odds of label 1, in nats.
         """
-        rows = functional.embedding(subtask, self.embedding + self.bias)
+        rows = _look_up(self.embedding + self.bias, subtask)
         hidden = torch.addmm(rows, bits.to(rows.dtype), self._product_term(self.weight)).relu()
         n_members = len(self.widths)
         for start in range(0, len(self.hidden_weight), n_members):
@@ -250,7 +256,7 @@ class Population(nn.Module):
                 d_offset[members] += delta.sum(0)
                 torch.mm(delta, own_readout.T, out=dz).mul_(h.sign_())
                 d_weight[:, columns].addmm_(inputs.T, self._product_term(dz))
-                d_embedding[:, columns].index_add_(0, codes, dz)
+                add_rows_(d_embedding[:, columns], codes, dz)
         torch.sum(d_embedding, 0, out=_gradient(self.bias))
         _set_opposite(_gradient(self.readout_weight), (d_readout.T * self.membership).sum(1))
         _set_opposite(_gradient(self.readout_bias), d_offset)
@@ -315,6 +321,57 @@ def count_parameters(width: int, n_subtasks: int, n_bits: int, n_hidden_layers: 
     first = (n_subtasks + n_bits + 1) * width
     deeper = (n_hidden_layers - 1) * (width + 1) * width
     return first + deeper + 2 * width + 2
+
+
+def add_rows_(total: Tensor, index: Tensor, rows: Tensor) -> None:
+    """Add each row to the row of `total` that its index names, in an order that never changes.
+
+    On a CPU one after another. Elsewhere that would need atomic additions, whose order, and with it the
+    rounding, differs from run to run; there it is a product with the one-hot codes, summed by rows::
+
+        total += one_hot(index)ᵀ rows
+
+    Parameters
+    ----------
+    total : Tensor, shape (K, H)
+        Changed in place.
+    index : Tensor of int64, shape (B,)
+    rows : Tensor, shape (B, H)
+    """
+    if total.device.type == "cpu":
+        total.index_add_(0, index, rows)
+    else:
+        add_rows_by_product_(total, index, rows)
+
+
+def add_rows_by_product_(total: Tensor, index: Tensor, rows: Tensor) -> None:
+    """As `add_rows_`, by products with one-hot codes: no atomic additions, and all shapes are static."""
+    code = torch.arange(len(total), device=total.device)
+    at_a_time = max(1, ONE_HOT_ELEMENTS // len(total))
+    for part, values in zip(torch.split(index, at_a_time), torch.split(rows, at_a_time), strict=True):
+        total.addmm_((part == code[:, None]).to(rows.dtype), values)
+
+
+class _RowLookup(torch.autograd.Function):
+    """Rows of a table by their index, with a gradient by `add_rows_`."""
+
+    @staticmethod
+    def forward(ctx: Any, table: Tensor, index: Tensor) -> Tensor:
+        ctx.save_for_backward(index)
+        ctx.table_shape = table.shape
+        return table.index_select(0, index)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> tuple[Tensor, None]:
+        (index,) = ctx.saved_tensors
+        total = gradients[0].new_zeros(ctx.table_shape)
+        add_rows_(total, index, gradients[0])
+        return total, None
+
+
+def _look_up(table: Tensor, index: Tensor) -> Tensor:
+    rows: Tensor = _RowLookup.apply(table, index)  # type: ignore[no-untyped-call]
+    return rows
 
 
 def _blocks(widths: Sequence[int], most_columns: int) -> tuple[_Block, ...]:

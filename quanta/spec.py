@@ -75,8 +75,9 @@ class TrainingSpec(Config):
     """Learning rate of AdamW."""
     weight_decay: float = Field(0.0, ge=0, allow_inf_nan=False)
     """Decoupled weight decay of AdamW."""
-    precision: Literal["float32", "float64", "bf16"] = "float32"
-    """Floating-point type; "bf16" is float32 but for weights and errors in the products with the bits."""
+    precision: Literal["float32", "float64", "bf16", "tf32"] = "float32"
+    """Floating-point type; "bf16" is float32 but for weights and errors in the products with the bits, "tf32"
+    (CUDA only) but for the factors of every product."""
 
 
 class EvaluationSpec(Config):
@@ -145,7 +146,7 @@ class StudySpec(Config):
     def _check_precision(self) -> Self:
         if self.training.precision == "bf16" and self.population.n_hidden_layers > 1:
             raise ValueError(
-                "training.precision must be float32 or float64 with population.n_hidden_layers "
+                "training.precision must be float32, float64 or tf32 with population.n_hidden_layers "
                 f"{self.population.n_hidden_layers}, not bf16"
             )
         return self

@@ -87,13 +87,13 @@ def run_sweep(
         started = datetime.now(UTC)
         n_left = unit.training.steps
 
-        def on_step() -> None:
+        def on_steps(n_steps: int) -> None:
             nonlocal n_left
-            n_left -= 1
-            advance(1)
+            n_left -= n_steps
+            advance(n_steps)
 
         try:
-            trained = train_unit(unit, device, on_step)
+            trained = train_unit(unit, device, on_steps)
         except (RuntimeError, MemoryError) as error:  # diverged, out of memory; torch raises RuntimeError
             failed[unit.id] = str(error) or type(error).__name__
             run.write_failed(unit, failed[unit.id], device=device, started=started)

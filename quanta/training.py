@@ -15,13 +15,15 @@ import xarray as xr
 from torch import Tensor
 from torch.nn import functional
 
+from quanta.capture import STEPS_PER_REPLAY, CapturedSteps
 from quanta.curves import make_curves
 from quanta.population import Population, count_parameters
 from quanta.spec import UnitSpec, alpha_coordinate, n_train_coordinate
+from tasks.config import ConfigError
 from tasks.seeds import Stream, derive_seed
 from tasks.sparse_parity import Batch, MultitaskSparseParity
 
-EVALUATION_ROWS = 16_384
+EVALUATION_ROWS = 4096
 """Test samples measured at a time; only the test set itself is held whole."""
 
 
@@ -70,8 +72,15 @@ class Trainer:
     device : torch.device or str, default "cpu"
         Where everything lives. On "meta" nothing is computed, but every shape and device is checked.
 
+    Raises
+    ------
+    ConfigError
+        If the device cannot compute in the unit's precision.
+
     Attributes
     ----------
+    n_steps : int
+        Steps taken so far.
     samples_seen : Tensor of int64, shape (K,)
         Training samples of each subtask so far.
     """
@@ -79,6 +88,8 @@ class Trainer:
     def __init__(self, unit: UnitSpec, device: torch.device | str = "cpu") -> None:
         self.unit = unit
         self.device = torch.device(device)
+        check_precision(unit.training.precision, self.device)
+        self.n_steps = 0
         self.task = MultitaskSparseParity(unit.task_spec, unit.seed, self.device)
         self.population = make_population(unit, self.device, self._generator("init"))
         self.optimizer = torch.optim.AdamW(
@@ -86,17 +97,46 @@ class Trainer:
             lr=unit.training.learning_rate,
             weight_decay=unit.training.weight_decay,
             fused=self.device.type != "meta",
+            capturable=self.device.type == "cuda",
         )
+        self._captured: CapturedSteps | None = None
         self.samples_seen = torch.zeros(unit.task.n_subtasks, dtype=torch.int64, device=self.device)
         self._data = self._generator("data")
         self._one = torch.ones((), dtype=torch.int64, device=self.device)
         self._training_set = self._draw_training_set()
-        self._test_set = self.task.sample_stratified(
-            unit.evaluation.samples_per_subtask, self._generator("evaluation")
-        )
+        # The same number of samples of every subtask, subtask by subtask; unpacked when they are needed.
+        n_test = unit.evaluation.samples_per_subtask * unit.task.n_subtasks
+        self._test_set = self.task.draw_packed(n_test, self._generator("evaluation"))
+
+    def advance(self, most: int) -> int:
+        """Take at least one optimisation step, and at most as many as asked for.
+
+        On CUDA the steps of a `CapturedSteps` are taken together where they fit, and the host does not wait.
+
+        Parameters
+        ----------
+        most : int
+            At least 1.
+
+        Returns
+        -------
+        int
+            Steps taken.
+        """
+        taken = 1
+        if self.device.type == "cuda" and self.n_steps > 0 and most >= STEPS_PER_REPLAY:
+            if self._captured is None:
+                assert self._data is not None
+                self._captured = CapturedSteps(self.step, self._data)
+            self._captured.replay()
+            taken = STEPS_PER_REPLAY
+        else:
+            self.step()
+        self.n_steps += taken
+        return taken
 
     def step(self) -> None:
-        """Take one optimisation step of every member on one batch."""
+        """Take one optimisation step of every member on one batch, uncounted."""
         batch = self._next_batch()
         self.samples_seen.scatter_add_(0, batch.subtask, self._one.expand_as(batch.subtask))
         self.population.compute_gradients(*batch)
@@ -110,12 +150,14 @@ class Trainer:
         dict
             ``loss`` in bits, ``accuracy`` and ``brier``, each a float32 Tensor of shape (G, K) on the device.
         """
-        n_rows = self.unit.evaluation.samples_per_subtask
-        n_rows *= max(1, EVALUATION_ROWS // n_rows)  # whole subtasks
-        parts = [
-            self._measure(Batch(*part))
-            for part in zip(*(torch.split(x, n_rows) for x in self._test_set), strict=True)
-        ]
+        n_samples, n_subtasks = self.unit.evaluation.samples_per_subtask, self.unit.task.n_subtasks
+        at_a_time = max(1, EVALUATION_ROWS // n_samples)
+        parts = []
+        for first in range(0, n_subtasks, at_a_time):
+            last = min(first + at_a_time, n_subtasks)
+            subtask = torch.arange(first, last, device=self.device).repeat_interleave(n_samples)
+            packed = self._test_set[first * n_samples : last * n_samples]
+            parts.append(self._measure(self.task.unpack(subtask, packed)))
         return {name: torch.cat([part[name] for part in parts], dim=1) for name in parts[0]}
 
     def _measure(self, batch: Batch) -> dict[str, Tensor]:
@@ -154,7 +196,7 @@ class Trainer:
 def train_unit(
     unit: UnitSpec,
     device: torch.device | str = "cpu",
-    on_step: Callable[[], None] | None = None,
+    on_progress: Callable[[int], None] | None = None,
 ) -> TrainedUnit:
     """Train the population of one unit from the beginning to the end.
 
@@ -162,8 +204,8 @@ def train_unit(
     ----------
     unit : UnitSpec
     device : torch.device or str, default "cpu"
-    on_step : callable, optional
-        Called after every step.
+    on_progress : callable, optional
+        Called with the number of steps taken, as they are taken.
 
     Returns
     -------
@@ -171,19 +213,19 @@ def train_unit(
 
     Raises
     ------
+    ConfigError
+        If the device cannot compute in the unit's precision.
     DivergedError
         If a loss is not finite at an evaluation.
     """
     trainer = Trainer(unit, device)
     measured: list[dict[str, Any]] = []
-    done = 0
-    with own_threads(trainer.population):
+    with own_threads(trainer.population), own_products(unit, trainer.device):
         for step in unit.evaluation_steps.tolist():
-            for _ in range(step - done):
-                trainer.step()
-                if on_step is not None:
-                    on_step()
-            done = step
+            while trainer.n_steps < step:
+                taken = trainer.advance(step - trainer.n_steps)
+                if on_progress is not None:
+                    on_progress(taken)
             evaluation = {name: values.cpu().numpy() for name, values in trainer.evaluate().items()}
             _check_finite(evaluation["loss"], unit, step)
             measured.append(evaluation | {"samples_seen": trainer.samples_seen.cpu().numpy().copy()})
@@ -200,6 +242,24 @@ def own_threads(population: Population) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(n_threads)
+
+
+@contextmanager
+def own_products(unit: UnitSpec, device: torch.device) -> Iterator[None]:
+    """Let CUDA round factors to TensorFloat-32 if the unit asks for it and only then."""
+    before = torch.get_float32_matmul_precision()
+    if device.type == "cuda":
+        torch.set_float32_matmul_precision("high" if unit.training.precision == "tf32" else "highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def check_precision(precision: str, device: torch.device) -> None:
+    """Raise ConfigError if the device cannot compute in a precision."""
+    if precision == "tf32" and device.type == "cpu":
+        raise ConfigError("training.precision must be float32, float64 or bf16 on a CPU, not tf32")
 
 
 def _check_finite(loss: np.ndarray[Any, Any], unit: UnitSpec, step: int) -> None:

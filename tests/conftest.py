@@ -64,16 +64,23 @@ def no_kernel(monkeypatch):
     monkeypatch.setattr(population_module, "LadderKernel", refuse)
 
 
-@pytest.fixture(params=["torch", 1, 2, 3], ids=["torch", "1_thread", "2_threads", "3_threads"])
-def on_path(request):
-    """Take a population along one of the paths that compute the same: torch, or compiled on some threads.
+@pytest.fixture(
+    params=["torch", "by_product", 1, 2, 3],
+    ids=["torch", "by_product", "1_thread", "2_threads", "3_threads"],
+)
+def on_path(request, monkeypatch):
+    """Take a population along one of the paths that compute the same.
 
-    The population must be made after this fixture. Deeper ones always take the path of torch.
+    Torch, torch with gradients of the embedding as they are summed on CUDA, or compiled on some threads. The
+    population must be made after this fixture. Deeper ones always take a path of torch.
     """
-    request.getfixturevalue("no_kernel" if request.param == "torch" else "compiler")
+    in_torch = isinstance(request.param, str)
+    request.getfixturevalue("no_kernel" if in_torch else "compiler")
+    if request.param == "by_product":
+        monkeypatch.setattr(population_module, "add_rows_", population_module.add_rows_by_product_)
 
     def take(population):
-        compiled = request.param != "torch" and population.n_hidden_layers == 1
+        compiled = not in_torch and population.n_hidden_layers == 1
         assert population.is_compiled == compiled
         if compiled:
             population.n_threads = request.param

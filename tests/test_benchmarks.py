@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from quanta.spec import PopulationSpec, UnitSpec
+from tasks.seeds import derive_seed
 from tasks.sparse_parity import Batch
 
 ROOT = Path(__file__).parents[1]
@@ -53,7 +54,8 @@ def parameters_of(competitor):
 @pytest.mark.parametrize("name", ["Ours", *DENSE])
 def test_evaluate_is_the_loss_of_each_member_on_each_subtask(unit, name):
     trainer = competitors.Ours(unit).trainer
-    subtask, bits, label = trainer._test_set
+    generator = torch.Generator().manual_seed(derive_seed(unit.seed, "evaluation"))
+    subtask, bits, label = trainer.task.sample_stratified(30, generator)
     expected = np.empty((2, 5))
     for row, width in enumerate(unit.population.widths):
         network = trainer.population.member(width)

@@ -1,9 +1,12 @@
 """Shapes: B samples, K = 6 subtasks, n = 9 bits, G members."""
 
 import math
+from unittest.mock import patch
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
@@ -197,6 +200,23 @@ class TestGradients:
             ).backward()
             alone += sum(float(parameter.grad.square().sum()) for parameter in network.parameters())
         assert norms == pytest.approx(alone, rel=1e-12)
+
+
+class TestAddRows:
+    @given(st.integers(1, 7), st.lists(st.integers(0, 6), max_size=40), st.integers(1, 60))
+    def test_by_product_is_one_after_another(self, n_rows, codes, elements):
+        index = torch.tensor([code % n_rows for code in codes], dtype=torch.int64)
+        rows = torch.rand(len(codes), 3, dtype=torch.float64, generator=generator(1))
+        total = torch.rand(n_rows, 3, dtype=torch.float64, generator=generator(2))
+        expected, by_product = total.clone(), total.clone()
+        for code, row in zip(index.tolist(), rows, strict=True):
+            expected[code] += row
+        module.add_rows_(total, index, rows)
+        with patch.object(module, "ONE_HOT_ELEMENTS", elements):
+            module.add_rows_by_product_(by_product, index, rows)
+        # Sums of at most 41 terms below 1, in another order.
+        torch.testing.assert_close(total, expected, rtol=0, atol=1e-13)
+        torch.testing.assert_close(by_product, expected, rtol=0, atol=1e-13)
 
 
 class TestCountParameters:

@@ -79,7 +79,7 @@ class TestParse:
             ({"training": {"steps": True}}, "training.steps: must be an integer, not True"),
             (
                 {"training": {"steps": 1, "precision": "half"}},
-                "training.precision: must be 'float32', 'float64' or 'bf16', not 'half'",
+                "training.precision: must be 'float32', 'float64', 'bf16' or 'tf32', not 'half'",
             ),
             ({"alpha": "zipf"}, "alpha: must be a number or 'uniform', not 'zipf'"),
             ({"alpha": [0.4, True]}, "alpha: must be a number or 'uniform', not True"),

@@ -125,11 +125,11 @@ class TestFailedUnits:
         """Let the unit of seed 1 fail."""
 
         def let_fail(error):
-            def train(unit, device, on_step):
+            def train(unit, device, on_progress):
                 if unit.seed == 1:
-                    on_step()
+                    on_progress(1)
                     raise error
-                return train_unit(unit, device, on_step)
+                return train_unit(unit, device, on_progress)
 
             monkeypatch.setattr(sweep_module, "train_unit", train)
 

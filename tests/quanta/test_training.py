@@ -8,9 +8,12 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from quanta import population as population_module
+from quanta import training as training_module
+from quanta.capture import CapturedSteps
 from quanta.population import Population, count_parameters
 from quanta.spec import StudySpec
-from quanta.training import DivergedError, Trainer, train_unit
+from quanta.training import DivergedError, Trainer, own_products, train_unit
+from tasks.config import ConfigError
 from tasks.seeds import derive_seed
 
 STUDY = {
@@ -114,7 +117,10 @@ class OnMeta(TorchDispatchMode):
 
 
 class TestMetaDevice:
-    """Nothing is made on another device than the one asked for."""
+    """Nothing is made on another device than the one asked for, and no value is needed on the host.
+
+    A tensor there has no values, so that what could not be captured in a CUDA graph fails.
+    """
 
     @pytest.mark.parametrize("n_hidden_layers", [1, 2])
     @pytest.mark.parametrize("n_train", ["online", 10])
@@ -138,6 +144,61 @@ class TestMetaDevice:
     def test_a_tensor_elsewhere_would_be_noticed(self):
         with pytest.raises(AssertionError, match="on cpu"), OnMeta():
             torch.zeros(3)
+
+    def test_a_value_on_the_host_would_be_noticed(self):
+        trainer = Trainer(make_unit(), torch.device("meta"))
+        trainer.optimizer.step = lambda: trainer.samples_seen.sum().item()
+        with pytest.raises(RuntimeError, match=r"item.* meta"):
+            trainer.step()
+
+
+class TestAdvance:
+    def test_takes_one_step_at_a_time_on_a_cpu(self):
+        one, other = Trainer(make_unit()), Trainer(make_unit())
+        assert [one.advance(100), one.advance(1)] == [1, 1]
+        assert one.n_steps == 2
+        other.step()
+        other.step()
+        assert torch.equal(one.samples_seen, other.samples_seen)
+        assert torch.equal(one.population.weight, other.population.weight)
+
+    def test_takes_steps_together_on_cuda_where_they_fit(self, monkeypatch):
+        replayed = []
+
+        class Recorded:
+            def __init__(self, step, generator):
+                replayed.append(0)
+
+            def replay(self):
+                replayed[-1] += 1
+
+        monkeypatch.setattr(training_module, "CapturedSteps", Recorded)
+        trainer = Trainer(make_unit())
+        trainer.device = torch.device("cuda")
+        monkeypatch.setattr(trainer, "step", lambda: None)
+        taken = []
+        while trainer.n_steps < 50:
+            taken.append(trainer.advance(50 - trainer.n_steps))
+        assert taken == [1, 20, 20, *[1] * 9]  # the first alone, so that all state is there
+        assert replayed == [2]  # captured once
+
+
+class TestPrecision:
+    def test_tf32_is_not_for_a_cpu(self):
+        with pytest.raises(ConfigError, match=r"training.precision must be .* on a CPU, not tf32"):
+            Trainer(make_unit(training={"precision": "tf32"}))
+
+    @pytest.mark.parametrize(("precision", "expected"), [("float32", "highest"), ("tf32", "high")])
+    def test_products_on_cuda_are_rounded_only_when_asked_for(self, precision, expected):
+        unit = make_unit(training={"precision": precision})
+        before = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision("medium")
+        try:
+            with own_products(unit, torch.device("cuda")):
+                assert torch.get_float32_matmul_precision() == expected
+            assert torch.get_float32_matmul_precision() == "medium"
+        finally:
+            torch.set_float32_matmul_precision(before)
 
 
 class TestStreams:
@@ -297,11 +358,11 @@ class TestTrainUnit:
         unit = make_unit(seed=7, n_train=50, alpha="uniform")
         n_calls = 0
 
-        def count():
+        def count(n_steps):
             nonlocal n_calls
-            n_calls += 1
+            n_calls += n_steps
 
-        trained = train_unit(unit, on_step=count)
+        trained = train_unit(unit, on_progress=count)
         curves = trained.curves
         assert n_calls == 12
         assert dict(curves.sizes) == {
@@ -394,6 +455,52 @@ class TestCuda:
         torch.testing.assert_close(
             margin, cpu.population.predict(batch.subtask, batch.bits), rtol=0, atol=1e-7
         )
+
+    @pytest.mark.parametrize("n_hidden_layers", [1, 2])
+    @pytest.mark.parametrize("n_train", ["online", 500])
+    def test_graph_equals_eager_bit_for_bit(self, n_hidden_layers, n_train):
+        unit = make_unit(
+            n_train=n_train,
+            population={"widths": [3, 8, 600], "n_hidden_layers": n_hidden_layers},
+            training={"batch_size": 1100},
+        )
+        captured, eager = Trainer(unit, "cuda"), Trainer(unit, "cuda")
+        taken = []
+        while captured.n_steps < 50:
+            taken.append(captured.advance(50 - captured.n_steps))
+        for _ in range(50):
+            eager.step()
+        assert max(taken) == 20
+        assert torch.equal(captured.samples_seen, eager.samples_seen)
+        for a, b in zip(captured.population.parameters(), eager.population.parameters(), strict=True):
+            assert torch.equal(a, b)
+        assert torch.equal(captured._data.get_state(), eager._data.get_state())
+
+    def test_replays_draw_different_batches(self):
+        trainer = Trainer(make_unit(), "cuda")
+        trainer.step()
+        graph = CapturedSteps(trainer.step, trainer._data)
+        seen = [trainer.samples_seen.clone()]
+        for _ in range(3):
+            graph.replay()
+            seen.append(trainer.samples_seen.clone())
+        drawn = torch.stack(seen).diff(dim=0)
+        assert (drawn.sum(1) == 20 * 16).all()
+        assert len(drawn.unique(dim=0)) == 3
+
+    def test_the_same_seed_gives_the_same_curves(self):
+        unit = make_unit(training={"steps": 100})
+        xr.testing.assert_identical(train_unit(unit, "cuda").curves, train_unit(unit, "cuda").curves)
+
+    @pytest.mark.parametrize("precision", ["tf32", "bf16"])
+    def test_rounding_changes_little(self, precision):
+        losses = {
+            name: train_unit(make_unit(training={"steps": 100, "precision": name}), "cuda").curves["loss"]
+            for name in ("float32", precision)
+        }
+        assert not losses["float32"].equals(losses[precision])
+        # Factors of at most order 1 are off by 2^-9 (bf16) at most, over 100 steps of one path.
+        np.testing.assert_allclose(losses[precision], losses["float32"], rtol=0, atol=0.1)
 
     def test_trains_and_measures_there(self):
         trained = train_unit(make_unit(n_train=50), "cuda")
