@@ -8,6 +8,7 @@ from .figures import (
     plot_reconstruction,
     save_figures,
 )
+from .intervals import FitError, Interval, bootstrap_seeds, jackknife_seeds
 from .learning import (
     count_learned,
     count_learned_by,
@@ -18,7 +19,7 @@ from .learning import (
     unlearned_mass,
 )
 from .measurement import Exponent
-from .power_laws import FitError, Interval, PowerLawFit, bootstrap_seeds, fit_power_law
+from .power_laws import PowerLawFit, fit_power_law
 from .q_sequence import concordance, tabulate_q_sequence
 from .report import render
 from .theory import (
@@ -50,6 +51,7 @@ __all__ = [
     "final_mean_loss",
     "fit_power_law",
     "ideal_loss",
+    "jackknife_seeds",
     "judge",
     "learning_times",
     "local_slope",

@@ -9,8 +9,9 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from analysis.intervals import FitError, Interval, bootstrap_seeds
 from analysis.learning import count_learned, final_mean_loss, learning_times, unlearned_mass
-from analysis.power_laws import FitError, Interval, bootstrap_seeds, fit_power_law
+from analysis.power_laws import fit_power_law
 from analysis.q_sequence import concordance
 from analysis.theory import expected_exponents, expected_loss_vs_parameters, expected_loss_vs_steps
 

@@ -1,0 +1,189 @@
+"""Estimates with intervals from the spread between seeds.
+
+Seeds are independent; widths, steps and subtasks of one seed are not, and are never resampled.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+Statistic = Callable[[NDArray[np.int64]], float]
+"""Takes indices of seeds, shape (n,), possibly repeated; its value must not depend on their order."""
+
+
+class FitError(RuntimeError):
+    """An estimate that could not be made.
+
+    Attributes
+    ----------
+    partial : object
+        The result record as far as it got.
+    """
+
+    def __init__(self, message: str, partial: object) -> None:
+        super().__init__(message)
+        self.partial = partial
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate and its interval.
+
+    Attributes
+    ----------
+    estimate : float
+        The statistic on all seeds.
+    lower, upper : float or None
+        None where there is no interval; `kind` says why.
+    kind : str
+        How the interval was made.
+    n_seeds : int
+        Number of seeds there were.
+    confidence : float
+        Nominal coverage.
+    """
+
+    estimate: float
+    lower: float | None
+    upper: float | None
+    kind: str
+    n_seeds: int
+    confidence: float
+
+
+def bootstrap_seeds(
+    statistic: Statistic,
+    n_seeds: int,
+    *,
+    confidence: float = 0.9,
+    n_resamples: int = 2000,
+    seed: int = 0,
+) -> Interval:
+    """Percentile interval of a statistic from resampling seeds with replacement.
+
+    Seeds are independent; widths, steps and subtasks of one seed are not, and are never resampled.
+
+    Parameters
+    ----------
+    statistic : callable
+        Takes indices of seeds, shape (n_seeds,), possibly repeated; returns a float. Must not depend on
+        their order: each set of seeds is evaluated once.
+    n_seeds : int
+        Number of seeds, at least 1. With one there is no interval.
+    confidence : float, default 0.9
+        Nominal coverage, between 0 and 1.
+    n_resamples : int, default 2000
+        At least 1.
+    seed : int, default 0
+        Of the resampling.
+
+    Returns
+    -------
+    Interval
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of its range.
+    FitError
+        If the statistic is not finite on all seeds, or on more than half of the resamples.
+
+    Notes
+    -----
+    With few seeds the interval is too short. For a normal mean its coverage tends to
+    P(|t_{n-1}| < z·sqrt((n-1)/n)): where 0.9 is asked, 0.69 with 3 seeds, 0.78 with 5 and 0.85 with 10.
+
+    References
+    ----------
+    Efron and Tibshirani (1993), An Introduction to the Bootstrap, chapter 13.
+    """
+    _check(n_seeds, confidence)
+    if n_resamples < 1:
+        raise ValueError(f"n_resamples must be at least 1, not {n_resamples}")
+    estimate, alone = _on_all(statistic, n_seeds, confidence)
+    if n_seeds == 1:
+        return alone
+    drawn = np.random.default_rng(seed).integers(n_seeds, size=(n_resamples, n_seeds))
+    # Few seeds give few distinct resamples (10 for 3 seeds): evaluate each once.
+    distinct, which = np.unique(np.sort(drawn, axis=1), axis=0, return_inverse=True)
+    values = np.array([statistic(indices) for indices in distinct])[which.ravel()]
+    finite = values[np.isfinite(values)]
+    if finite.size < n_resamples / 2:
+        raise FitError(
+            f"the statistic is not finite on {n_resamples - finite.size} of {n_resamples} resamples",
+            Interval(estimate, None, None, "none: undefined on most resamples", n_seeds, confidence),
+        )
+    kind = "bootstrap over seeds, percentile"
+    if finite.size < n_resamples:
+        kind += f" ({n_resamples - finite.size} of {n_resamples} resamples undefined)"
+    lower, upper = np.quantile(finite, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return Interval(estimate, float(lower), float(upper), kind, n_seeds, confidence)
+
+
+def jackknife_seeds(statistic: Statistic, n_seeds: int, *, confidence: float = 0.9) -> Interval:
+    """Student interval of a statistic from leaving out one seed at a time.
+
+    The pseudo-values n·θ − (n − 1)·θ₍₋ᵢ₎ are treated as n independent measurements: their standard error
+    times the quantile of t with n − 1 degrees of freedom. For a mean over seeds this is the classical t
+    interval, which covers as it says however few seeds there are, if seeds are normally distributed.
+
+    Parameters
+    ----------
+    statistic : callable
+        Takes indices of seeds; must not depend on their order.
+    n_seeds : int
+        Number of seeds, at least 1. With one there is no interval.
+    confidence : float, default 0.9
+        Nominal coverage, between 0 and 1.
+
+    Returns
+    -------
+    Interval
+        About the estimate on all seeds.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of its range.
+    FitError
+        If the statistic is not finite on all seeds, or when one is left out.
+
+    References
+    ----------
+    Tukey (1958), Annals of Mathematical Statistics 29, 614; Efron and Tibshirani (1993), chapter 11.
+    """
+    _check(n_seeds, confidence)
+    estimate, alone = _on_all(statistic, n_seeds, confidence)
+    if n_seeds == 1:
+        return alone
+    seeds = np.arange(n_seeds)
+    without = np.array([statistic(np.delete(seeds, i)) for i in seeds])
+    if not np.isfinite(without).all():
+        raise FitError(
+            f"the statistic is not finite without one of {(~np.isfinite(without)).sum()} of {n_seeds} seeds",
+            Interval(estimate, None, None, "none: rests on single seeds", n_seeds, confidence),
+        )
+    standard_error = math.sqrt((n_seeds - 1) / n_seeds * float(((without - without.mean()) ** 2).sum()))
+    half = float(stats.t.ppf((1 + confidence) / 2, n_seeds - 1)) * standard_error
+    kind = "jackknife over seeds, Student t"
+    return Interval(estimate, estimate - half, estimate + half, kind, n_seeds, confidence)
+
+
+def _check(n_seeds: int, confidence: float) -> None:
+    if n_seeds < 1:
+        raise ValueError(f"n_seeds must be at least 1, not {n_seeds}")
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence must be between 0 and 1, not {confidence!r}")
+
+
+def _on_all(statistic: Statistic, n_seeds: int, confidence: float) -> tuple[float, Interval]:
+    """Evaluate on all seeds; the interval of one seed is none."""
+    estimate = float(statistic(np.arange(n_seeds)))
+    alone = Interval(estimate, None, None, "none: one seed has no spread", n_seeds, confidence)
+    if not math.isfinite(estimate):
+        raise FitError(f"the statistic is {estimate} on all {n_seeds} seeds", alone)
+    return estimate, alone
