@@ -102,9 +102,7 @@ class TestJackknifeSeeds:
         values = np.random.default_rng(n_seeds).normal(size=(2000, n_seeds))
         covered = 0
         for sample in values:
-            found = jackknife_seeds(
-                lambda seeds, x=sample: math.exp(0.3 * sample[seeds].mean()), n_seeds
-            )
+            found = jackknife_seeds(lambda seeds, x=sample: math.exp(0.3 * x[seeds].mean()), n_seeds)
             covered += found.lower <= 1 <= found.upper
         # Four standard errors of a share of 2000, and 1 % for the curvature of the exponential.
         assert abs(covered / 2000 - 0.9) < 4 * math.sqrt(0.9 * 0.1 / 2000) + 0.01
