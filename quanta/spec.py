@@ -78,6 +78,8 @@ class TrainingSpec(Config):
     precision: Literal["float32", "float64", "bf16", "tf32"] = "float32"
     """Floating-point type; "bf16" is float32 but for weights and errors in the products with the bits, "tf32"
     (CUDA only) but for the factors of every product."""
+    freeze_first_layer: bool = False
+    """Keep embedding, weight and bias of the first layer as drawn, for a control that learns no features."""
 
 
 class EvaluationSpec(Config):
@@ -111,7 +113,9 @@ class UnitSpec(Config):
     @property
     def id(self) -> str:
         """A readable name that ends in a hash of the whole spec: equal specs have equal ids."""
-        digest = hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
+        # Without what is at its default, so that a field added later leaves the units on disk their names.
+        # Should a default change, a unit trained with the old one is told by its manifest, which holds all.
+        digest = hashlib.sha256(self.model_dump_json(exclude_defaults=True).encode()).hexdigest()[:12]
         return f"alpha={self.alpha}_n_train={self.n_train}_seed={self.seed}_{digest}"
 
     @property

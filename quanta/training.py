@@ -92,8 +92,12 @@ class Trainer:
         self.n_steps = 0
         self.task = MultitaskSparseParity(unit.task_spec, unit.seed, self.device)
         self.population = make_population(unit, self.device, self._generator("init"))
+        if unit.training.freeze_first_layer:
+            for parameter in (self.population.embedding, self.population.weight, self.population.bias):
+                parameter.requires_grad_(False)
         self.optimizer = torch.optim.AdamW(
-            self.population.parameters(),
+            # AdamW moves whatever has a gradient, and `compute_gradients` gives one to the frozen ones too.
+            [parameter for parameter in self.population.parameters() if parameter.requires_grad],
             lr=unit.training.learning_rate,
             weight_decay=unit.training.weight_decay,
             fused=self.device.type != "meta",

@@ -1,4 +1,4 @@
-"""The shipped studies, trained whole: what the demo has to show and the control must not."""
+"""The shipped studies, trained whole: what the demo has to show and the controls must not."""
 
 import functools
 
@@ -46,6 +46,15 @@ def test_uniform_frequencies_have_no_order(judged):
     assert statistic(verdict, "order") == pytest.approx(0.5, abs=0.14)
     assert not next(check for check in verdict.checks if check.name == "order").passed
     assert np.isfinite(verdict.scaling["mean_loss"]).all()
+
+
+def test_a_frozen_first_layer_learns_nothing(judged):
+    verdict = judged("control-frozen")
+    assert verdict.outcome != "supported"
+    assert (verdict.scaling["n_learned"] == 0).all()
+    # A guess costs 1 bit, and is the best there is: a linear readout of 128 random features explains less
+    # than a hundredth of the variance of a parity of 3 of 32 bits.
+    np.testing.assert_allclose(verdict.scaling["mean_loss"], 1, rtol=0, atol=0.02)
 
 
 def test_bf16_learns_as_many_as_float32_within_the_spread_of_seeds(judged):

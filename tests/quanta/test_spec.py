@@ -49,7 +49,12 @@ class TestParse:
         assert (small.alpha, small.n_train, small.seed) == ((0.4,), ("online",), (0,))
         assert (small.task.n_subtasks, small.task.n_bits, small.task.k) == (500, 100, 3)
         assert small.training == TrainingSpec(
-            steps=100, batch_size=20_000, learning_rate=1e-3, weight_decay=0.0, precision="float32"
+            steps=100,
+            batch_size=20_000,
+            learning_rate=1e-3,
+            weight_decay=0.0,
+            precision="float32",
+            freeze_first_layer=False,
         )
         assert small.evaluation == EvaluationSpec(samples_per_subtask=256, n_evaluations=100)
         assert small.population.n_hidden_layers == 1
@@ -68,7 +73,8 @@ class TestParse:
             (
                 {"training": {"steps": 1, "lr": 1}},
                 "training.lr: unknown key, known are training.steps, training.batch_size, "
-                "training.learning_rate, training.weight_decay, training.precision",
+                "training.learning_rate, training.weight_decay, training.precision, "
+                "training.freeze_first_layer",
             ),
             ({"task": {"alpha": 0.4}}, "task.alpha: unknown key, did you mean alpha?"),
             # wrong types
@@ -246,6 +252,7 @@ class TestIds:
                     "learning_rate": 0.002,
                     "weight_decay": 0.1,
                     "precision": "float64",
+                    "freeze_first_layer": True,
                 },
             ),
             ("evaluation", {"samples_per_subtask": 2, "n_evaluations": 3}),
@@ -261,6 +268,13 @@ class TestIds:
                 **({key: value} if section is None else {section: self.BASE[section] | {key: value}})
             )
         assert len(set(ids)) == 1 + len(changes)
+
+    def test_stay_what_they_are(self):
+        # Units on disk are found by them: were they others, finished units would be trained again. A field
+        # that is added must change nothing here.
+        assert self.ids(training={"steps": 100, "learning_rate": 0.002}) == [
+            "alpha=0.4_n_train=online_seed=0_6add323db36b"
+        ]
 
     def test_are_file_names_people_can_read(self):
         [unit_id] = self.ids(alpha="uniform", n_train=1000, seed=7)
@@ -290,14 +304,16 @@ class TestEvaluationSteps:
 class TestShippedStudies:
     def test_every_one_loads(self):
         studies = {name: load_study(name) for name in shipped_studies()}
-        assert {"demo", "control-uniform"} <= studies.keys()
+        assert {"demo", "control-frozen", "control-uniform"} <= studies.keys()
         for name, loaded in studies.items():
             assert loaded.name == name
             assert loaded.description == shipped_studies()[name] != ""
             assert all(unit.evaluation_steps.size > 1 for unit in loaded.units())
 
-    @pytest.mark.parametrize(("name", "alpha"), [("demo", 0.4), ("control-uniform", "uniform")])
-    def test_demo_and_its_control(self, name, alpha):
+    @pytest.mark.parametrize(
+        ("name", "alpha"), [("demo", 0.4), ("control-frozen", 0.4), ("control-uniform", "uniform")]
+    )
+    def test_demo_and_its_controls(self, name, alpha):
         loaded = load_study(name)
         assert [(unit.alpha, unit.n_train, unit.seed) for unit in loaded.units()] == [
             (alpha, "online", seed) for seed in range(3)
@@ -307,10 +323,17 @@ class TestShippedStudies:
         assert (loaded.task.n_subtasks, loaded.task.n_bits, loaded.task.k) == (64, 32, 3)
         assert count_parameters(widths[-1], 64, 32) == 99 * 128 + 2
 
-    def test_control_differs_in_its_frequencies_alone(self):
-        same = {"name": "x", "description": "", "alpha": (0.4,)}
-        demo, control = (load_study(name).model_copy(update=same) for name in ("demo", "control-uniform"))
-        assert demo == control
+    @pytest.mark.parametrize(
+        ("name", "override"),
+        [
+            ("control-frozen", "training.freeze_first_layer=true"),
+            ("control-uniform", "alpha=uniform"),
+        ],
+    )
+    def test_a_control_differs_in_one_thing(self, name, override):
+        control = load_study(name)
+        assert load_study("demo").units() != control.units()
+        assert load_study("demo", [override]).units() == control.units()
 
 
 class TestLoad:

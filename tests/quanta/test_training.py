@@ -43,6 +43,8 @@ class TestOracle:
     def train_alone(self, unit, networks, task):
         settings = {"lr": unit.training.learning_rate, "weight_decay": unit.training.weight_decay}
         optimizers = [torch.optim.AdamW(network.parameters(), **settings) for network in networks]
+        for network in networks:
+            network[0].requires_grad_(not unit.training.freeze_first_layer)
         data = stream(unit, "data")
         for _ in range(unit.training.steps):
             batch = task.sample(unit.training.batch_size, data)
@@ -62,17 +64,21 @@ class TestOracle:
             trainer.step()
         for width, expected, start in zip(population.widths, alone, initial, strict=True):
             moved = 0.0
-            for value, other, before in zip(
-                population.member(width).parameters(), expected.parameters(), start.parameters(), strict=True
-            ):
-                torch.testing.assert_close(value, other, rtol=0, atol=1e-9)
+            for name, value in population.member(width).named_parameters():
+                before = start.get_parameter(name)
+                torch.testing.assert_close(value, expected.get_parameter(name), rtol=0, atol=1e-9)
                 moved = max(moved, float((value - before).detach().abs().max()))
+                if unit.training.freeze_first_layer and name in ("0.weight", "0.bias"):
+                    assert torch.equal(value, before)
             # Adam moves a weight by at most about the learning rate a step: there was a path to follow.
             assert moved > 5 * unit.training.learning_rate
 
+    @pytest.mark.parametrize("freeze_first_layer", [False, True])
     @pytest.mark.parametrize("weight_decay", [0.0, 0.5])
     @pytest.mark.parametrize("n_hidden_layers", [1, 2])
-    def test_with_ragged_slices_and_blocks(self, on_path, n_hidden_layers, weight_decay, monkeypatch):
+    def test_with_ragged_slices_and_blocks(
+        self, on_path, n_hidden_layers, weight_decay, freeze_first_layer, monkeypatch
+    ):
         monkeypatch.setattr(population_module, "SLICE_ROWS", 16)
         monkeypatch.setattr(population_module, "BLOCK_COLUMNS", 10)
         self.check(
@@ -85,6 +91,7 @@ class TestOracle:
                     "learning_rate": 1e-2,
                     "weight_decay": weight_decay,
                     "precision": "float64",
+                    "freeze_first_layer": freeze_first_layer,
                 },
             ),
             on_path,
@@ -122,10 +129,15 @@ class TestMetaDevice:
     A tensor there has no values, so that what could not be captured in a CUDA graph fails.
     """
 
+    @pytest.mark.parametrize("freeze_first_layer", [False, True])
     @pytest.mark.parametrize("n_hidden_layers", [1, 2])
     @pytest.mark.parametrize("n_train", ["online", 10])
-    def test_every_tensor_is_there(self, n_hidden_layers, n_train):
-        unit = make_unit(n_train=n_train, population={"n_hidden_layers": n_hidden_layers})
+    def test_every_tensor_is_there(self, n_hidden_layers, n_train, freeze_first_layer):
+        unit = make_unit(
+            n_train=n_train,
+            population={"n_hidden_layers": n_hidden_layers},
+            training={"freeze_first_layer": freeze_first_layer},
+        )
         trainer = Trainer(unit, torch.device("meta"))
         with OnMeta():
             trainer.step()
