@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 
 from analysis import style
 from analysis.learning import count_learned, final_loss, final_mean_loss, learning_times, unlearned_mass
-from analysis.measurement import explained_variance
 from analysis.power_laws import fit_power_law
 from analysis.q_sequence import concordance, tabulate_q_sequence
+from analysis.reconstruction import explained_variance
 from analysis.theory import expected_loss_vs_parameters
 
 _LOSS, _MEAN_LOSS = "loss (bits)", "mean loss (bits)"
