@@ -49,6 +49,81 @@ def concordance(times: xr.Dataset) -> xr.DataArray:
     return xr.DataArray(values, coords, ("seed", "width"), name="concordance")
 
 
+def prefix_score(times: xr.Dataset) -> xr.DataArray:
+    """Measure how far the learned set is a prefix of the frequency order.
+
+    Of the n subtasks learned, the share that is among the n most frequent. Unlike `concordance` it needs no
+    times, only which subtasks were learned by the end.
+
+    Parameters
+    ----------
+    times : Dataset
+        From `analysis.learning_times`.
+
+    Returns
+    -------
+    DataArray of float, (seed, width)
+        1: exactly the n most frequent. A random set of n of the K subtasks scores n/K on average, so that the
+        score says little once most are learned. NaN: nothing is learned.
+    """
+    learned = times["learned"].transpose(*_DIMS)
+    n_learned = learned.sum("subtask")
+    n_in_prefix = (learned & (times["subtask"] <= n_learned)).sum("subtask")
+    return (n_in_prefix / n_learned.where(n_learned > 0)).rename("prefix_score")
+
+
+def find_inversions(times: xr.Dataset) -> pd.DataFrame:
+    """List the pairs of subtasks that were learned against the order of frequency.
+
+    These are the comparable pairs that `concordance` does not count. As there, rank 1..K is the order, also
+    where frequencies are equal.
+
+    Parameters
+    ----------
+    times : Dataset
+        From `analysis.learning_times`.
+
+    Returns
+    -------
+    DataFrame
+        One row an inversion, the largest `time_factor` first, with the columns seed, width and
+
+        - `subtask_first` : the rarer one, which was learned first.
+        - `subtask_later` : the more frequent one, learned later or not at all.
+        - `n_ranks` : how many ranks they are apart.
+        - `time_factor` : how many times later, at least 1.
+        - `at_least` : bool. The factor is a lower bound: the later one is censored, and was compared at the
+          last evaluation, or the first one was known only to be learned by the first evaluation after step 0.
+
+    Notes
+    -----
+    A network that learns half of its K subtasks in no order has about 3 K²/16 inversions.
+    """
+    names = ("learned", "step", "step_lower", "step_upper")
+    learned, step, lower, upper = (times[name].transpose(*_DIMS).values for name in names)
+    at = np.where(learned, step, np.inf)
+    only_by = lower <= 0
+    earliest, latest = np.where(learned, step, lower), np.where(only_by, upper, step)
+    rank, seeds, widths = (times[axis].values for axis in ("subtask", "seed", "width"))
+    tables = []
+    for seed, width in np.ndindex(at.shape[:2]):
+        here = (seed, width)
+        later, first = np.nonzero(np.triu(at[here][:, None] > at[here]))
+        factor = earliest[here][later] / latest[here][first]
+        inversions = {
+            "seed": seeds[seed],
+            "width": widths[width],
+            "subtask_first": rank[first],
+            "subtask_later": rank[later],
+            "n_ranks": rank[first] - rank[later],
+            # A bound below 1, as where both were learned by the first evaluation, says only the order.
+            "time_factor": np.maximum(factor, 1.0),
+            "at_least": ~learned[here][later] | only_by[here][first],
+        }
+        tables.append(pd.DataFrame(inversions))
+    return pd.concat(tables).sort_values("time_factor", ascending=False, kind="stable", ignore_index=True)
+
+
 def tabulate_q_sequence(times: xr.Dataset) -> pd.DataFrame:
     """Tabulate the Q Sequence of every network.
 
