@@ -5,10 +5,8 @@ column, `ax.figure`, that needs no window system. What cannot be drawn, because 
 needs more widths, is said in the figure. A width or seed that is not in the slice is a ValueError.
 """
 
-import os
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any, get_args
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -325,49 +323,6 @@ def plot_q_sequence(
         style.note(ax, "nothing learned")
     style.legend_above(ax, title=style.heading(width, curves["seed"].values))
     return ax
-
-
-def save_figures(
-    curves: xr.Dataset, folder: str | os.PathLike[str], *, format: style.Format = "png", tau: float = 0.1
-) -> list[Path]:
-    """Draw and write every figure of a slice.
-
-    Parameters
-    ----------
-    curves : Dataset, a slice
-    folder : path-like
-        Made if it is not there.
-    format : {"png", "svg", "pdf"}, default "png"
-        Text stays text in SVG and PDF.
-    tau : float, default 0.1
-        Loss in bits below which a subtask is learned.
-
-    Returns
-    -------
-    list of Path
-        learning_curves, emergence_map, loss_scaling, count, learning_times, reconstruction and q_sequence.
-        The same curves give the same bytes.
-
-    Raises
-    ------
-    ValueError
-        If there is no such format.
-    """
-    if format not in get_args(style.Format):
-        raise ValueError(f"format must be one of {', '.join(get_args(style.Format))}, not {format!r}")
-    drawings: dict[str, Callable[[], Any]] = {
-        "learning_curves": lambda: plot_learning_curves_grid(curves, tau=tau),
-        "emergence_map": lambda: plot_emergence_map(curves).figure,
-        "loss_scaling": lambda: plot_loss_scaling(curves, tau=tau).figure,
-        "count": lambda: plot_count(curves, tau=tau).figure,
-        "learning_times": lambda: plot_learning_times(curves, tau=tau).figure,
-        "reconstruction": lambda: plot_reconstruction(curves, tau=tau).figure,
-        "q_sequence": lambda: plot_q_sequence(curves, tau=tau).figure,
-    }
-    paths = [Path(folder) / f"{name}.{format}" for name in drawings]
-    for path, draw in zip(paths, drawings.values(), strict=True):
-        style.write(draw(), path, format)
-    return paths
 
 
 def _draw_learning_curves(ax: Axes, curves: xr.Dataset, width: int, seed: int | None, tau: float) -> None:

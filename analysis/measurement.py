@@ -1,109 +1,134 @@
-"""What a slice says in numbers: the statistics behind the checks, and the exponents beside their theory."""
+"""What a slice says in numbers: every statistic for each seed alone, and the exponents beside their theory.
+
+Seeds are independent, and nothing else is. So every statistic is estimated for each seed, the estimate is the
+mean over seeds, and its interval is Student's t over seeds, which covers as it says with few of them.
+"""
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+from scipy import optimize
 
-from analysis.intervals import FitError, Interval, bootstrap_seeds
+from analysis.censored import CensoredFit, fit_censored_power_law
+from analysis.intervals import FitError, Interval, bootstrap_seeds, jackknife_seeds
 from analysis.learning import count_learned, final_mean_loss, learning_times, unlearned_mass
 from analysis.power_laws import fit_power_law
 from analysis.q_sequence import concordance
+from analysis.reconstruction import FLAT, explained_variance
+from analysis.scaling_models import fit_scaling, profile_interval
 from analysis.theory import expected_exponents, expected_loss_vs_parameters, expected_loss_vs_steps
 
 Array = NDArray[np.float64]
-Indices = NDArray[np.int64]
-Statistic = Callable[[Indices], float]
 
-_FLAT = 1e-9
-"""Log losses that differ by less differ by rounding."""
+_STEEPEST = 100.0
+"""Change of the log of an expected count from one width to the next that is beyond any data."""
 
-
-@dataclass(frozen=True)
-class Exponent:
-    """A measured exponent beside what the hypothesis predicts; None where not known.
-
-    Attributes
-    ----------
-    estimate, lower, upper : float or None
-        As a positive number for a falling law; the interval is from resampling seeds.
-    expected_infinite : float or None
-        For infinitely many subtasks.
-    expected_finite : float or None
-        For this study's frequencies, by the same fit over the same points.
-    window : (float, float) or None
-        Smallest and largest abscissa that entered.
-    n_points : int or None
-        Number of points that entered.
-    """
-
-    estimate: float | None = None
-    lower: float | None = None
-    upper: float | None = None
-    expected_infinite: float | None = None
-    expected_finite: float | None = None
-    window: tuple[float, float] | None = None
-    n_points: int | None = None
-
-
-@dataclass(frozen=True)
-class Resampling:
-    """How every interval is made."""
-
-    n_seeds: int
-    confidence: float
-    n_resamples: int
-    seed: int
-
-    def interval(self, statistic: Statistic) -> Interval | None:
-        """Estimate and bootstrap; None where the statistic is undefined."""
-        try:
-            return bootstrap_seeds(
-                statistic,
-                self.n_seeds,
-                confidence=self.confidence,
-                n_resamples=self.n_resamples,
-                seed=self.seed,
-            )
-        except FitError:
-            return None
+FULL_FACTOR = 2.0
+"""Factor in steps without a new subtask after which a network counts as full. With S_k ∝ 1/p_k a network that
+has room learns 2^(1/(1+α)) times as many in a factor of 2: 1.6 times at α = 0.4."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What the checks and the exponents read. S seeds, W widths, T steps, K subtasks."""
+    """What the checks and the exponents read. S seeds, W widths, T steps, K subtasks.
+
+    Attributes
+    ----------
+    alpha : float
+    frequency : ndarray, shape (K,)
+    width : ndarray of int, shape (W,)
+    n_parameters : ndarray, shape (W,)
+    loss : ndarray, shape (S, W)
+        Final mean loss in bits.
+    rebuilt : ndarray, shape (S, W)
+        The same, reconstructed from the learned set.
+    n_learned : ndarray of int, shape (S, W)
+    concordance : ndarray, shape (S, W)
+    times : Dataset
+        From `analysis.learning_times`.
+    timed : ndarray, shape (S, K)
+        Learning times at the widest; NaN if not learned, or only bounded from above.
+    step : ndarray, shape (T,)
+    log_curve : ndarray, shape (S, T)
+        Of the mean loss of the widest.
+    confidence : float
+    """
 
     alpha: float
-    frequency: Array  # (K,)
-    width: NDArray[np.int64]  # (W,)
-    n_parameters: Array  # (W,)
-    loss: Array  # (S, W) final mean loss
-    rebuilt: Array  # (S, W) the same, reconstructed from the learned set
-    n_learned: NDArray[np.int64]  # (S, W)
-    concordance: Array  # (S, W)
+    frequency: Array
+    width: NDArray[np.int64]
+    n_parameters: Array
+    loss: Array
+    rebuilt: Array
+    n_learned: NDArray[np.int64]
+    concordance: Array
     times: xr.Dataset
-    timed: Array  # (S, K) learning times at the widest; NaN if not learned, or only bounded from above
-    step: Array  # (T,)
-    log_curve: Array  # (S, T) of the mean loss of the widest
-    resampling: Resampling
+    timed: Array
+    step: Array
+    log_curve: Array
+    confidence: float
+
+    @property
+    def n_seeds(self) -> int:
+        """S."""
+        return len(self.loss)
 
     @property
     def log_loss(self) -> Array:
         """Shape (S, W); NaN where the loss is 0."""
-        return _log(self.loss)
+        return log(self.loss)
 
     @property
     def log_rebuilt(self) -> Array:
         """Shape (S, W); NaN where the loss is 0."""
-        return _log(self.rebuilt)
+        return log(self.rebuilt)
+
+    @property
+    def counts(self) -> Array:
+        """Subtasks learned where that says something of the capacity, else NaN, shape (S, W).
+
+        None learned bounds the capacity only from above, all learned only from below.
+        """
+        inside = (self.n_learned >= 1) & (self.n_learned < self.frequency.size)
+        return np.where(inside, self.n_learned, np.nan)
+
+    @property
+    def serial_beta(self) -> float | None:
+        """β in S_k ∝ p_k^-β if subtasks are learned one after another, S_k ∝ k: 1/(1+α) under a Zipf law.
+
+        None if all subtasks are equally frequent. Source: Liu et al. (2025), arXiv:2501.12391.
+        """
+        slope = log_slope(self.frequency, np.arange(1.0, self.frequency.size + 1))
+        return -slope if math.isfinite(slope) else None
 
 
-def measure(curves: xr.Dataset, tau: float, resampling: Resampling) -> Measured:
-    """Take from a slice what is needed."""
+def measure(curves: xr.Dataset, tau: float = 0.1, confidence: float = 0.9) -> Measured:
+    """Take from a slice what is needed.
+
+    Parameters
+    ----------
+    curves : Dataset
+        A slice (see `analysis.select`).
+    tau : float, default 0.1
+        Loss in bits below which a subtask is learned.
+    confidence : float, default 0.9
+        Nominal coverage of the intervals.
+
+    Returns
+    -------
+    Measured
+
+    Raises
+    ------
+    ValueError
+        If `curves` is not a slice, or an argument is out of its range.
+    """
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence must be between 0 and 1, not {confidence!r}")
     times = learning_times(curves, tau)
     widest = times.isel(width=-1).transpose("seed", "subtask")
     return Measured(
@@ -118,164 +143,383 @@ def measure(curves: xr.Dataset, tau: float, resampling: Resampling) -> Measured:
         times=times,
         timed=widest["step"].where(widest["step_lower"] > 0).values,
         step=curves["step"].values.astype(np.float64),
-        log_curve=_log(curves["mean_loss"].isel(width=-1).transpose("seed", "step").values),
-        resampling=resampling,
+        log_curve=log(curves["mean_loss"].isel(width=-1).transpose("seed", "step").values),
+        confidence=confidence,
     )
 
 
-def _log(values: NDArray[Any]) -> Array:
+def average(values: ArrayLike, confidence: float) -> Interval | None:
+    """Mean over seeds of a statistic (S,) with Student's interval.
+
+    Seeds in which it is not known (NaN) are left out: `n_seeds` counts the others, and `kind` says so. None
+    if it is known in less than half of them.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    known = values[np.isfinite(values)]
+    if not known.size or known.size < values.size / 2:
+        return None
+    found = jackknife_seeds(lambda seeds: float(known[seeds].mean()), known.size, confidence=confidence)
+    if known.size == values.size:
+        return found
+    kind = f"{found.kind} ({values.size - known.size} of {values.size} seeds undefined)"
+    return replace(found, kind=kind)
+
+
+def log(values: NDArray[Any]) -> Array:
     """Natural logarithm; NaN, which the fits leave out, where there is none."""
     return np.log(np.where(values > 0, values, np.nan).astype(np.float64))
 
 
-def _slope(log_x: Array, log_y: Array) -> float:
-    """Least-squares slope over the points that are there; NaN if they do not allow one."""
-    there = np.isfinite(log_x) & np.isfinite(log_y)
+def log_slope(x: Array, y: Array) -> float:
+    """Least-squares slope of log y on log x over the positive points; NaN if they do not allow one."""
+    there = (x > 0) & (y > 0) & np.isfinite(x) & np.isfinite(y)
     try:
-        return fit_power_law(np.exp(log_x[there]), np.exp(log_y[there])).slope
+        return fit_power_law(x[there], y[there]).slope
     except ValueError:
         return math.nan
 
 
-# The statistics, as functions of the seeds drawn; NaN where undefined.
+# The statistics of every seed, shape (S,); NaN where undefined.
 
 
-def order(m: Measured, seeds: Indices) -> float:
-    """Concordance at the widest, mean over the seeds in which it is known."""
-    known = m.concordance[seeds, -1]
-    known = known[np.isfinite(known)]
-    return float(known.mean()) if known.size else math.nan
+def order(m: Measured) -> Array:
+    """Concordance with the order of frequency at the widest."""
+    return m.concordance[:, -1]
 
 
-def time_slope(m: Measured, seeds: Indices) -> float:
-    """Slope of log learning time on log frequency at the widest, seeds pooled."""
-    log_p = np.broadcast_to(np.log(m.frequency), m.timed.shape)
-    return _slope(log_p.ravel(), _log(m.timed[seeds]).ravel())
+def time_slopes(m: Measured, width: int = -1) -> Array:
+    """β: slope of log learning time on log frequency with its sign turned, by censored regression.
 
-
-def log_count(m: Measured, seeds: Indices) -> Array:
-    """Log of the count, mean over seeds (W,); NaN below 1, and at K, where nothing is left to learn."""
-    n = m.n_learned[seeds].mean(axis=0)
-    return _log(np.where((n >= 1) & (n < m.frequency.size), n, np.nan))
-
-
-def count_slope(m: Measured, seeds: Indices) -> float:
-    """Slope of the log of the count, mean over seeds, on log N."""
-    return _slope(np.log(m.n_parameters), log_count(m, seeds))
-
-
-def explained_variance(log_loss: Array, log_rebuilt: Array) -> float:
-    """Share of the variance of log loss that a line in log reconstructed loss explains.
-
-    The squared correlation over the points where both are there; NaN for fewer than three, or where either
-    does not vary. Whether that line is the identity is asked elsewhere, of the slopes.
+    `width` is an index. Subtasks not learned count as later than the last that was, see `time_bounds`.
     """
-    there = np.isfinite(log_loss) & np.isfinite(log_rebuilt)
-    measured, rebuilt = log_loss[there], log_rebuilt[there]
-    if measured.size < 3 or np.ptp(measured) < _FLAT or np.ptp(rebuilt) < _FLAT:
+    return np.array([-fit.slope if fit else math.nan for fit in _time_fits(m, width)])
+
+
+def time_scatters(m: Measured, width: int = -1) -> Array:
+    """Get the standard deviation of log learning time about the power law of `time_slopes`."""
+    return np.array([fit.sigma if fit else math.nan for fit in _time_fits(m, width)])
+
+
+def time_bounds(m: Measured, width: int = -1) -> tuple[Array, Array]:
+    """Bounds of learning times at a width (an index), each of shape (S, K).
+
+    What is not learned is later than the evaluation by which the last was learned, which is all that can be
+    said: a full network learns no more however long it trains, so that the time from there to the end is no
+    sign that the rest take longer. This is type II censoring, at the n-th event: Lawless (2003), Statistical
+    Models and Methods for Lifetime Data, chapter 2. Taken as later than the end instead, β would grow with
+    the length of training once the network is full.
+    """
+    network = m.times.isel(width=width).transpose("seed", "subtask")
+    learned, lower, upper = (network[name].values for name in ("learned", "step_lower", "step_upper"))
+    latest = np.where(learned, upper, 0.0).max(axis=1, keepdims=True)
+    return np.where(learned, lower, np.where(latest > 0, latest, lower)), upper
+
+
+def _time_fits(m: Measured, width: int) -> list[CensoredFit | None]:
+    return [_fit(m.frequency, *bounds) for bounds in zip(*time_bounds(m, width), strict=True)]
+
+
+def _fit(x: Array, lower: Array, upper: Array) -> CensoredFit | None:
+    try:
+        return fit_censored_power_law(x, lower, upper)
+    except (ValueError, FitError):
+        return None
+
+
+def naive_time_slopes(m: Measured) -> Array:
+    """β by least squares on the learned subtasks alone: biased towards 0, shown for comparison."""
+    return np.array([-log_slope(m.frequency, times) for times in m.timed])
+
+
+def count_slopes(m: Measured) -> Array:
+    """γ: exponent of the expected count in N, n ∝ N^γ, over the networks that are full.
+
+    By Poisson regression, whose weights suit counts and which takes a count of 0 as it comes. Its standard
+    errors are not used: a count varies less between seeds than Poisson's law has it.
+    """
+    seeds = zip(is_full(m), m.n_learned, strict=True)
+    return np.array([_count_slope(m.n_parameters[full], counts[full]) for full, counts in seeds])
+
+
+def _count_slope(n_parameters: Array, counts: NDArray[np.int64]) -> float:
+    """NaN unless three counts are above 0 and they differ: fewer do not hold a slope."""
+    if np.count_nonzero(counts) < 3 or np.ptp(counts) == 0:
         return math.nan
-    return float(np.corrcoef(measured, rebuilt)[0, 1] ** 2)
+    log_n = np.log(n_parameters)
+    mean = float(log_n @ counts) / float(counts.sum())
+
+    def excess(slope: float) -> float:
+        # At the best intercept the law gives as many in all as there are, and at the best slope their mean.
+        expected = np.exp(slope * log_n - (slope * log_n).max())
+        return float(expected @ log_n / expected.sum()) - mean
+
+    steepest = _STEEPEST / float(np.diff(np.sort(log_n)).min())
+    return float(optimize.brentq(excess, -steepest, steepest))
 
 
-def reconstruction(m: Measured, seeds: Indices) -> float:
-    """`explained_variance` over the networks of the seeds."""
-    return explained_variance(m.log_loss[seeds].ravel(), m.log_rebuilt[seeds].ravel())
+def is_full(m: Measured) -> NDArray[np.bool_]:
+    """Whether networks have room for no more subtasks, as far as can be seen: shape (S, W).
+
+    They learned nothing in the last factor `FULL_FACTOR` of steps, and not everything there is.
+    """
+    times = m.times.transpose("seed", "width", "subtask")
+    learned = times["learned"].values
+    latest = np.where(learned, times["step"].values, 0).max(axis=2)
+    end = np.where(learned, 0, times["step_lower"].values).max(axis=2)  # 0 where all are learned
+    return np.asarray(latest < end / FULL_FACTOR)
 
 
-def loss_slope(m: Measured, seeds: Indices) -> float:
-    """Slope of log mean loss, averaged over seeds, on log N."""
-    return _slope(np.log(m.n_parameters), m.log_loss[seeds].mean(axis=0))
+def count_slopes_in_steps(m: Measured) -> Array:
+    """γ_S: slope of the log of the count on log S at the widest, over the times when it grew.
+
+    At the n-th learning time the count goes from n - 1 to n; it is taken as n - 1/2.
+    """
+    seeds = zip(m.timed, _n_before(m), strict=True)
+    return np.array([_growth(np.sort(times[np.isfinite(times)]), n_before) for times, n_before in seeds])
 
 
-def slope_ratio(m: Measured, seeds: Indices) -> float:
-    """Slope of the reconstructed over that of the measured loss, over the widths where both are known."""
-    measured, rebuilt = m.log_loss[seeds].mean(axis=0), m.log_rebuilt[seeds].mean(axis=0)
-    there = np.isfinite(measured) & np.isfinite(rebuilt)
-    log_n = np.log(m.n_parameters)[there]
-    if log_n.size == 0 or np.ptp(measured[there]) < _FLAT:
+def _n_before(m: Measured) -> NDArray[np.int64]:
+    """Count the subtasks learned at the widest before one could see when, shape (S,)."""
+    return np.asarray(m.n_learned[:, -1] - np.isfinite(m.timed).sum(axis=1))
+
+
+def _growth(times: Array, n_before: int) -> float:
+    return log_slope(times, np.arange(times.size, dtype=np.float64) + n_before + 0.5)
+
+
+def reconstructions(m: Measured) -> Array:
+    """`explained_variance` of log mean loss by its reconstruction, over widths."""
+    return np.array([explained_variance(*pair) for pair in zip(m.log_loss, m.log_rebuilt, strict=True)])
+
+
+def loss_slopes(m: Measured) -> Array:
+    """α_N: slope of log mean loss on log N with its sign turned."""
+    return np.array([-log_slope(m.n_parameters, loss) for loss in m.loss])
+
+
+def step_slopes(m: Measured) -> Array:
+    """α_S: slope of log mean loss on log S at the widest with its sign turned, over `step_windows`."""
+    windows = step_windows(m)
+    curves = np.exp(m.log_curve)
+    return np.array([-log_slope(m.step[there], y[there]) for there, y in zip(windows, curves, strict=True)])
+
+
+def step_windows(m: Measured) -> NDArray[np.bool_]:
+    """Find the evaluations between the first and the last learning time of the widest, shape (S, T).
+
+    Before it nothing is learned and after it nothing more will be: the loss has no slope to explain.
+    """
+    known = np.isfinite(m.timed)
+    first = np.where(known, m.timed, np.inf).min(axis=1)
+    last = np.where(known, m.timed, -np.inf).max(axis=1)
+    return np.asarray((m.step >= first[:, None]) & (m.step <= last[:, None]))
+
+
+def slope_ratios(m: Measured) -> Array:
+    """Slope in N of the reconstructed over that of the measured loss, over the widths where both are known.
+
+    NaN where either does not vary: the slope of a constant says nothing.
+    """
+    return np.array([_slope_ratio(m.n_parameters, *pair) for pair in zip(m.loss, m.rebuilt, strict=True)])
+
+
+def _slope_ratio(n_parameters: Array, loss: Array, rebuilt: Array) -> float:
+    there = (loss > 0) & (rebuilt > 0)
+    n_parameters, loss, rebuilt = n_parameters[there], loss[there], rebuilt[there]
+    if not there.any() or min(np.ptp(np.log(loss)), np.ptp(np.log(rebuilt))) < FLAT:
         return math.nan
-    return _slope(log_n, rebuilt[there]) / _slope(log_n, measured[there])
+    return log_slope(n_parameters, rebuilt) / log_slope(n_parameters, loss)
 
 
 # The exponents.
 
 
-def exponents(m: Measured) -> dict[str, Exponent]:
+@dataclass(frozen=True)
+class Exponent:
+    """A measured exponent beside what the hypothesis predicts; None where not known.
+
+    Attributes
+    ----------
+    estimate, lower, upper : float or None
+        As a positive number for a falling law: mean over seeds, and Student's interval over seeds.
+    bootstrap : (float, float) or None
+        Percentile interval from resampling seeds: too short with few of them.
+    profile : (float, float) or None
+        Profile-likelihood interval of one fit to all seeds, as if its points were independent: for few seeds.
+    expected_infinite : float or None
+        For infinitely many subtasks.
+    expected_finite : float or None
+        For this study's frequencies, by the same fit over the same points.
+    expected_count : float or None
+        The same with the measured γ in n ∝ N^γ where the hypothesis has 1.
+    window : (float, float) or None
+        Smallest and largest abscissa that entered.
+    n_points : int or None
+        Number of points that entered, over all seeds.
+    """
+
+    estimate: float | None = None
+    lower: float | None = None
+    upper: float | None = None
+    bootstrap: tuple[float, float] | None = None
+    profile: tuple[float, float] | None = None
+    expected_infinite: float | None = None
+    expected_finite: float | None = None
+    expected_count: float | None = None
+    window: tuple[float, float] | None = None
+    n_points: int | None = None
+
+
+def exponents(m: Measured, n_bootstrap: int = 2000, seed: int = 0) -> dict[str, Exponent]:
     """Measure every exponent and put it beside its theory.
 
     Parameters
     ----------
     m : Measured
+    n_bootstrap : int, default 2000
+        Resamples of the seeds behind each bootstrap interval.
+    seed : int, default 0
+        Of the resampling.
 
     Returns
     -------
     dict of str to Exponent
-        `alpha_N`, `alpha_S`, `alpha_D`, `beta` and `gamma`; see `Verdict`. A slice holds one n_train, so
-        `alpha_D` is not known.
+        `alpha_N`, `alpha_S`, `alpha_D`, `beta`, `gamma` and `gamma_S`; see `Verdict`. A slice holds one
+        n_train, so `alpha_D` is not known.
     """
-    timed = np.isfinite(m.timed)
-    counted = np.isfinite(log_count(m, np.arange(len(m.n_learned))))
+    limit = expected_exponents(m.alpha)
+    gamma = count_slopes(m)
+    lower, upper = time_bounds(m)
+
+    def exponent(values: Array, x: Array, entered: NDArray[np.bool_], **fields: Any) -> Exponent:
+        """Average values (S,) that come from those of the x, (n,) or (S, n), which entered, (S, n)."""
+        found = average(values, m.confidence)
+        if found is None:
+            return Exponent(**{name: fields[name] for name in fields if name.startswith("expected")})
+        there = np.isfinite(values)
+        known = values[there]
+        at = np.broadcast_to(x, entered.shape)[entered & there[:, None]]
+        resampled = bootstrap_seeds(
+            lambda seeds: float(known[seeds].mean()),
+            known.size,
+            confidence=m.confidence,
+            n_resamples=n_bootstrap,
+            seed=seed,
+        )
+        return Exponent(
+            found.estimate,
+            found.lower,
+            found.upper,
+            bootstrap=_pair(resampled.lower, resampled.upper),
+            window=(float(at.min()), float(at.max())),
+            n_points=at.size,
+            **fields,
+        )
+
     return {
-        "alpha_N": _alpha_n(m),
-        "alpha_S": _alpha_s(m),
-        "alpha_D": Exponent(expected_infinite=expected_exponents(m.alpha)["alpha_D"]),
+        "alpha_N": exponent(
+            loss_slopes(m),
+            m.n_parameters,
+            m.loss > 0,
+            profile=_regression_interval(m),
+            expected_infinite=limit["alpha_N"],
+            expected_finite=_expected_alpha_n(m, gamma=None),
+            expected_count=_expected_alpha_n(m, gamma=gamma),
+        ),
+        "alpha_S": exponent(
+            step_slopes(m),
+            m.step,
+            step_windows(m),
+            expected_infinite=limit["alpha_S"],
+            expected_finite=_expected_alpha_s(m),
+        ),
+        "alpha_D": Exponent(expected_infinite=limit["alpha_D"]),
         # A finite K changes neither of these: S_k = c / p_k and n = c N hold for every subtask there is.
-        "beta": _exponent(m, time_slope, -1, m.frequency[timed.any(axis=0)], int(timed.sum()), 1.0, 1.0),
-        "gamma": _exponent(m, count_slope, 1, m.n_parameters[counted], int(counted.sum()), 1.0, 1.0),
+        "beta": exponent(
+            time_slopes(m),
+            m.frequency,
+            (lower > 0) | np.isfinite(upper),
+            profile=_beta_profile(m),
+            expected_infinite=1.0,
+            expected_finite=1.0,
+        ),
+        "gamma": exponent(
+            gamma,
+            m.n_parameters,
+            is_full(m),
+            expected_infinite=1.0,
+            expected_finite=1.0,
+        ),
+        "gamma_S": exponent(
+            count_slopes_in_steps(m),
+            m.timed,
+            np.isfinite(m.timed),
+            expected_infinite=1 / (1 + m.alpha) if limit["alpha_S"] is not None else None,
+            expected_finite=_expected_gamma_s(m),
+        ),
     }
 
 
-def _exponent(
-    m: Measured,
-    slope: Callable[[Measured, Indices], float],
-    sign: int,
-    abscissa: Array,
-    n_points: int,
-    infinite: float | None,
-    finite: float | None,
-) -> Exponent:
-    found = m.resampling.interval(lambda seeds: sign * slope(m, seeds) + 0.0)  # never -0.0
-    if found is None:
-        return Exponent(expected_infinite=infinite, expected_finite=finite)
-    window = (float(abscissa.min()), float(abscissa.max()))
-    return Exponent(found.estimate, found.lower, found.upper, infinite, finite, window, n_points)
+def _pair(lower: float | None, upper: float | None) -> tuple[float, float] | None:
+    return None if lower is None or upper is None else (lower, upper)
 
 
-def _alpha_n(m: Measured) -> Exponent:
-    """Over all widths whose loss is not 0 for some seed."""
-    there = np.isfinite(m.log_loss.mean(axis=0))
-    finite = None
-    if ((m.n_learned >= 1) & (m.n_learned < m.frequency.size)).any():
-        expected = expected_loss_vs_parameters(m.frequency, m.n_parameters, m.n_learned)
-        finite = _expected(m.n_parameters[there], expected[there])
-    infinite = expected_exponents(m.alpha)["alpha_N"]
-    return _exponent(m, loss_slope, -1, m.n_parameters[there], int(there.sum()), infinite, finite)
+def _mean(values: list[float]) -> float | None:
+    """Mean over the seeds in which an expectation exists."""
+    known = [value for value in values if math.isfinite(value)]
+    return float(np.mean(known)) if known else None
 
 
-def _alpha_s(m: Measured) -> Exponent:
-    """At the widest, over the evaluations between the first and the last learned subtask.
-
-    Each end of the window is the median over seeds. Before it nothing is learned and after it nothing
-    more will be, so that the loss has no slope to explain.
-    """
-    infinite = expected_exponents(m.alpha)["alpha_S"]
-    timed = m.timed[np.isfinite(m.timed).any(axis=1)]
-    if not timed.size:
-        return Exponent(expected_infinite=infinite)
-    first, last = np.median(np.nanmin(timed, axis=1)), np.median(np.nanmax(timed, axis=1))
-    there = (m.step >= first) & (m.step <= last) & np.isfinite(m.log_curve.mean(axis=0))
-    step = m.step[there]
-    if not step.size:
-        return Exponent(expected_infinite=infinite)
-    finite = _expected(step, expected_loss_vs_steps(m.frequency, step, m.timed))
-
-    def slope(m: Measured, seeds: Indices) -> float:
-        return _slope(np.log(step), m.log_curve[seeds][:, there].mean(axis=0))
-
-    return _exponent(m, slope, -1, step, step.size, infinite, finite)
+def _expected_alpha_n(m: Measured, gamma: Array | None) -> float | None:
+    """Exponent over each seed's widths if n = c N^γ, c from its counts; γ = 1 unless given."""
+    values = []
+    for seed, counts in enumerate(m.n_learned):
+        power = 1.0 if gamma is None else float(gamma[seed])
+        if not (math.isfinite(power) and np.isfinite(m.counts[seed]).any()):
+            continue
+        size = (m.n_parameters / m.n_parameters[0]) ** power  # so that no power is too large for a float
+        expected = expected_loss_vs_parameters(m.frequency, size, counts)
+        there = m.loss[seed] > 0
+        if (expected[there] > 0).all():
+            values.append(-log_slope(m.n_parameters[there], expected[there]))
+    return _mean(values)
 
 
-def _expected(x: Array, loss: Array) -> float | None:
-    """Exponent of an expected loss; None where it has none over all of these points."""
-    exponent = -_slope(np.log(x), _log(loss)) if (loss > 0).all() else math.nan
-    return exponent if math.isfinite(exponent) else None
+def _expected_alpha_s(m: Measured) -> float | None:
+    """Exponent over each seed's window if S_k = c / p_k, c from its learning times."""
+    values = []
+    for times, there in zip(m.timed, step_windows(m), strict=True):
+        if there.any():
+            expected = expected_loss_vs_steps(m.frequency, m.step[there], times)
+            if (expected > 0).all():
+                values.append(-log_slope(m.step[there], expected))
+    return _mean(values)
+
+
+def _expected_gamma_s(m: Measured) -> float | None:
+    """Growth of the count if S_k = c / p_k and as many are learned as were."""
+    seeds = zip(_n_before(m), m.n_learned[:, -1], strict=True)
+    return _mean([_growth(1 / m.frequency[n_before:n], n_before) for n_before, n in seeds])
+
+
+def _regression_interval(m: Measured) -> tuple[float, float] | None:
+    """Profile-likelihood interval of α_N in the line through the geometric means over seeds."""
+    mean = np.exp(m.log_loss.mean(axis=0))
+    there = np.isfinite(mean)
+    try:
+        fit = fit_scaling(m.n_parameters[there], mean[there], "power")
+        found = profile_interval(fit, "a", m.confidence)
+        return _pair(found.lower, found.upper)
+    except (ValueError, FitError):
+        return None
+
+
+def _beta_profile(m: Measured) -> tuple[float, float] | None:
+    lower, upper = time_bounds(m)
+    x = np.broadcast_to(m.frequency, lower.shape)
+    try:
+        fit = fit_censored_power_law(x.ravel(), lower.ravel(), upper.ravel(), confidence=m.confidence)
+    except (ValueError, FitError):
+        return None
+    ends = _pair(fit.slope_lower, fit.slope_upper)
+    return None if ends is None else (-ends[1], -ends[0])

@@ -46,6 +46,37 @@ class PowerLawFit:
         return np.exp(self.intercept + self.slope * np.log(np.asarray(x, dtype=np.float64)))
 
 
+def check_points(x: ArrayLike, y: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return points that have logarithms and allow a slope, as arrays.
+
+    Parameters
+    ----------
+    x, y : array_like, shape (n,)
+        Positive and finite; at least three points and two different x.
+
+    Returns
+    -------
+    x, y : ndarray, shape (n,)
+
+    Raises
+    ------
+    ValueError
+        If they are not; says which and why.
+    """
+    x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    if x.ndim != 1 or x.shape != y.shape:
+        raise ValueError(f"x and y must have one dimension and the same length, not {x.shape} and {y.shape}")
+    if x.size < 3:
+        raise ValueError(f"x and y must hold at least 3 points, not {x.size}")
+    for name, values in (("x", x), ("y", y)):
+        bad = values[~(np.isfinite(values) & (values > 0))]
+        if bad.size:
+            raise ValueError(f"{name} must be positive and finite to have a logarithm, not {bad[0]:g}")
+    if np.log(x.min()) == np.log(x.max()):
+        raise ValueError(f"x must hold at least two different values, not only {x[0]:g}")
+    return x, y
+
+
 def fit_power_law(x: ArrayLike, y: ArrayLike) -> PowerLawFit:
     """Fit a straight line to log y on log x by least squares, every point weighing the same.
 
@@ -63,17 +94,7 @@ def fit_power_law(x: ArrayLike, y: ArrayLike) -> PowerLawFit:
     ValueError
         If the points do not allow a fit; says why.
     """
-    x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
-    if x.ndim != 1 or x.shape != y.shape:
-        raise ValueError(f"x and y must have one dimension and the same length, not {x.shape} and {y.shape}")
-    if x.size < 3:
-        raise ValueError(f"x and y must hold at least 3 points, not {x.size}")
-    for name, values in (("x", x), ("y", y)):
-        bad = values[~(np.isfinite(values) & (values > 0))]
-        if bad.size:
-            raise ValueError(f"{name} must be positive and finite to have a logarithm, not {bad[0]:g}")
-    if x.min() == x.max():
-        raise ValueError(f"x must hold at least two different values, not only {x[0]:g}")
+    x, y = check_points(x, y)
     log_x, log_y = np.log(x), np.log(y)
     dx, dy = log_x - log_x.mean(), log_y - log_y.mean()
     spread = float(dx @ dx)

@@ -1,4 +1,4 @@
-"""The verdict as one screen of text."""
+"""The verdict, and what stands beside it, as one screen of text."""
 
 import math
 
@@ -9,12 +9,15 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from analysis.discreteness import MAX_DROP_FACTOR
+from analysis.evidence import Evidence
 from analysis.verdict import (
+    MAX_P_VALUE,
     MIN_CONCORDANCE,
     MIN_COUNT_SLOPE,
     MIN_R_SQUARED,
     SLOPE_RATIO_TOLERANCE,
-    TIME_SLOPE_TOLERANCE,
+    TIME_TOLERANCE,
     Verdict,
 )
 
@@ -24,14 +27,16 @@ _OUTCOMES = {
     "inconclusive": ("yellow", "these data do not decide whether the loss power law follows from the count."),
 }
 
-_RESULTS = {True: ("green", "pass"), False: ("red", "FAIL"), None: ("yellow", "unknown")}
+_RESULTS = {True: ("green", "pass"), False: ("red", "FAIL"), None: ("yellow", "unclear")}
 
 _NEEDED = {
     "order": f"C ≥ {MIN_CONCORDANCE:g}",
-    "learning time": f"slope -1 ± {TIME_SLOPE_TOLERANCE:g}",
-    "count": f"slope > {MIN_COUNT_SLOPE:g}",
+    "learning time": f"beta meets 1 ± {TIME_TOLERANCE:g}, not serial",
+    "count": f"gamma > {MIN_COUNT_SLOPE:g}",
     "reconstruction": f"R² ≥ {MIN_R_SQUARED:g}",
+    "which subtasks": f"p ≤ {MAX_P_VALUE:g}",
     "exponent from the count": f"ratio 1 ± {SLOPE_RATIO_TOLERANCE:g}",
+    "steps": f"drop within a factor {MAX_DROP_FACTOR:g}",
 }
 
 _LAWS = {
@@ -40,18 +45,24 @@ _LAWS = {
     "alpha_D": "L ∝ D^-alpha_D",
     "beta": "S_k ∝ p_k^-beta",
     "gamma": "n ∝ N^gamma",
+    "gamma_S": "n ∝ S^gamma_S",
 }
 
 _UNKNOWN = "–"
 
 
-def render(verdict: Verdict, console: Console) -> None:
-    """Print a verdict: outcome, checks, exponents beside their theory, and what happened at each width.
+def render(verdict: Verdict, evidence: Evidence, console: Console) -> None:
+    """Print a verdict and what stands beside it.
+
+    The outcome, the checks, the exponents beside their theory, how answers move with τ, models of the loss,
+    and what happened at each width.
 
     Parameters
     ----------
     verdict : Verdict
         From `analysis.judge`.
+    evidence : Evidence
+        From `analysis.gather_evidence` on the same slice.
     console : Console
         Where to. Nothing is told by colour alone.
     """
@@ -68,6 +79,11 @@ def render(verdict: Verdict, console: Console) -> None:
     console.print()
     console.print(_exponents(verdict))
     console.print()
+    console.print(_taus(evidence.by_tau))
+    console.print()
+    for scale, models in evidence.models.groupby("scale"):
+        console.print(_models(str(scale), models))
+        console.print()
     console.print(_widths(verdict.scaling))
 
 
@@ -80,7 +96,7 @@ def _settings(verdict: Verdict) -> str:
         "online" if math.isinf(n_train) else f"D = {n_train:g}",
         f"seeds: {settings['n_seeds']:g}",
         f"learned: below {settings['tau']:g} bit",
-        f"intervals: {settings['confidence']:.0%}, from resampling seeds",
+        f"intervals: {settings['confidence']:.0%}, Student over seeds",
     ]
     return "; ".join(parts)
 
@@ -98,6 +114,8 @@ def _checks(verdict: Verdict) -> Table:
     for check in verdict.checks:
         color, word = _RESULTS[check.passed]
         measured = _interval(check.statistic, check.lower, check.upper) if check.name in _NEEDED else ""
+        if check.name == "which subtasks" and check.statistic is not None:
+            measured = f"{check.statistic:.2g}"  # a p-value may be far below 0.01
         table.add_row(check.name, Text(word, style=color), Text(measured), _NEEDED.get(check.name, ""))
     return table
 
@@ -107,6 +125,7 @@ def _exponents(verdict: Verdict) -> Table:
         ("exponent", "<"),
         ("measured", ">"),
         ("this K", ">"),
+        ("from gamma", ">"),
         ("infinite K", ">"),
         ("points", ">"),
         ("law", "<"),
@@ -116,9 +135,44 @@ def _exponents(verdict: Verdict) -> Table:
             name,
             Text(_interval(exponent.estimate, exponent.lower, exponent.upper)),
             _decimals(exponent.expected_finite),
+            _decimals(exponent.expected_count),
             _decimals(exponent.expected_infinite),
             _UNKNOWN if exponent.n_points is None else str(exponent.n_points),
             _LAWS.get(name, ""),
+        )
+    return table
+
+
+def _taus(by_tau: pd.DataFrame) -> Table:
+    """Tabulate how answers move with the threshold of learning."""
+    table = _table(
+        ("learned below", ">"),
+        ("outcome", "<"),
+        ("learned", ">"),
+        ("order", ">"),
+        ("learning time", ">"),
+        ("count", ">"),
+        ("R²", ">"),
+        ("ratio", ">"),
+    )
+    names = ("order", "learning time", "count", "reconstruction", "exponent from the count")
+    for row in by_tau.to_dict("records"):
+        statistics = [_decimals(row[name]) for name in names]
+        table.add_row(f"{row['tau']:g} bit", row["outcome"], f"{row['n_learned']:.1f}", *statistics)
+    return table
+
+
+def _models(scale: str, models: pd.DataFrame) -> Table:
+    """Tabulate models of the loss in one scale; the best by AICc is 0."""
+    table = _table((f"loss in {scale}", "<"), ("ΔAICc", ">"), ("forecast error", ">"), ("parameters", "<"))
+    for row in models.to_dict("records"):
+        values = ", ".join(f"{name} {value:.2g}" for name, value in row["parameters"].items())
+        error = row["forecast_error"]
+        table.add_row(
+            row["model"],
+            _UNKNOWN if math.isnan(row["delta_aicc"]) else f"{row['delta_aicc']:.1f}",
+            _UNKNOWN if math.isnan(error) else f"{math.expm1(error):.0%}",
+            values or "no fit",
         )
     return table
 

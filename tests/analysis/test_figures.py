@@ -20,8 +20,8 @@ from analysis.figures import (
     plot_loss_scaling,
     plot_q_sequence,
     plot_reconstruction,
-    save_figures,
 )
+from analysis.gallery import save_figures
 from analysis.learning import count_learned, final_loss, final_mean_loss, learning_times, unlearned_mass
 from analysis.q_sequence import concordance
 from analysis.theory import expected_loss_vs_parameters
