@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from lifelines import LogNormalAFTFitter
 from scipy import optimize, stats
 
-from analysis.censored import _Likelihood, fit_censored_power_law
+from analysis.censored import fit_censored_power_law
+from analysis.censored_likelihood import CensoredLikelihood
 from analysis.intervals import FitError
 from analysis.power_laws import fit_power_law
 from tasks.frequencies import zipf_frequencies
@@ -128,7 +129,7 @@ class TestLikelihood:
     def test_gradient_and_hessian(self, seed):
         rng = np.random.default_rng(seed)
         exact, censored, interval = (rng.normal(size=(n, 3)) for n in (4, 6, 5))
-        likelihood = _Likelihood(exact, censored, interval, 10 ** rng.uniform(-3, 1, 5))
+        likelihood = CensoredLikelihood(exact, censored, interval, 10 ** rng.uniform(-3, 1, 5))
         theta = np.array([*rng.normal(size=2), rng.uniform(0.3, 3)])
         _, gradient, hessian = likelihood.evaluate(theta)
         # Central differences of this step are exact to about step² and rounding / step: 1e-8 of the values.
@@ -141,7 +142,7 @@ class TestLikelihood:
     def test_concave(self, seed):
         rng = np.random.default_rng(seed)
         rows = [rng.normal(size=(3, 3)) for _ in range(3)]
-        likelihood = _Likelihood(*rows, 10 ** rng.uniform(-3, 1, 3))
+        likelihood = CensoredLikelihood(*rows, 10 ** rng.uniform(-3, 1, 3))
         for _ in range(20):
             _, _, hessian = likelihood.evaluate(np.array([*rng.normal(size=2), rng.uniform(0.3, 3)]))
             assert np.linalg.eigvalsh(hessian).max() < 0
@@ -151,7 +152,7 @@ class TestLikelihood:
         row = np.array([[-1.0, 0.0]])
         for far in (-1e4, 1e4):
             theta = np.array([far, 1.0])
-            value, gradient, _ = _Likelihood(row[:0], row, row, np.array([0.5])).evaluate(theta)
+            value, gradient, _ = CensoredLikelihood(row[:0], row, row, np.array([0.5])).evaluate(theta)
             nearest = abs(far) - 0.5
             # The tail is φ(z) / z at far z; the censored row has probability 1 on the one side.
             expected = -(nearest**2) / 2 - math.log(math.sqrt(2 * math.pi) * nearest)
