@@ -9,6 +9,7 @@ from .censored import CensoredFit, fit_censored_power_law
 from .discreteness import Discreteness, measure_discreteness
 from .evidence import Evidence, gather_evidence, judge_by_tau, tabulate_time_slopes
 from .evidence_figures import plot_drops, plot_final_values, plot_reconstruction_null
+from .exponents import Exponent
 from .figures import (
     plot_count,
     plot_emergence_map,
@@ -30,7 +31,6 @@ from .learning import (
     select,
     unlearned_mass,
 )
-from .measurement import Exponent
 from .power_laws import PowerLawFit, fit_power_law
 from .q_sequence import concordance, find_inversions, prefix_score, tabulate_q_sequence
 from .q_sequence_figures import plot_agreement, plot_consensus

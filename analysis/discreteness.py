@@ -43,6 +43,9 @@ WINDOW = 10.0
 """Factor in steps, about its crossing of `MIDDLE`, inside which a decrease belongs to a subtask's drop: as
 wide as a drop may be and still be a step."""
 
+_FAR_ABOVE_CHANCE = 2.0
+"""Values above count as this for the dip: a loss that diverged is one mode with the rest, however large."""
+
 _MAX_LOG = math.log(np.finfo(np.float64).max)
 """The end of an interval may lie beyond what a float can hold."""
 
@@ -181,7 +184,7 @@ def _measure(curves: xr.Dataset, metric: str, confidence: float) -> Discreteness
         metric=metric,
         share_between=_mean_over_seeds(between.mean(axis=(1, 2)), confidence),
         share_between_widest=_mean_over_seeds(between[:, -1].mean(axis=1), confidence),
-        dip=dip_statistic(final),
+        dip=dip_statistic(np.minimum(final, _FAR_ABOVE_CHANCE)),
         dip_uniform=UNIFORM_DIP / math.sqrt(final.size),
         drop_factor=_exponential(_if_known([_median(of_seed) for of_seed in log_factor], confidence)),
         n_drops=int(dropped.sum()),

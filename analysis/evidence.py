@@ -146,9 +146,6 @@ def judge_by_tau(
 def tabulate_time_slopes(curves: xr.Dataset, *, tau: float = 0.1, confidence: float = 0.9) -> pd.DataFrame:
     """Tabulate β in S_k ∝ p_k^-β at every width.
 
-    Only where time and not room is the limit is a subtask that was not learned merely later: at narrow
-    widths β is too large.
-
     Parameters
     ----------
     curves : Dataset

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from analysis import style
 from analysis.learning import count_learned, final_loss, final_mean_loss, learning_times, unlearned_mass
+from analysis.measurement import log
 from analysis.power_laws import fit_power_law
 from analysis.q_sequence import concordance, tabulate_q_sequence
 from analysis.reconstruction import explained_variance
@@ -249,7 +250,7 @@ def plot_reconstruction(curves: xr.Dataset, ax: Axes | None = None, *, tau: floa
     """Draw the measured final mean loss against the loss reconstructed from the learned set alone.
 
     The reconstruction is 0 bits for what is learned and 1 for the rest; nothing is fitted. R² is the share of
-    the variance of log loss that it explains, as in `analysis.verdict`.
+    the variance of log loss that it explains, mean over seeds, as in `analysis.verdict`.
 
     Parameters
     ----------
@@ -273,9 +274,10 @@ def plot_reconstruction(curves: xr.Dataset, ax: Axes | None = None, *, tau: floa
         ax.scatter(x, y, c=color, s=14, cmap=style.ORDERED_COLORS, norm=norm)
         identity = ax.axline((low, low), (high, high), ls="--", color=style.GUIDE, zorder=1)
         identity.set_label("measured = reconstructed")
-        explained = explained_variance(np.log(y), np.log(x))
-        if np.isfinite(explained):
-            style.say_in_legend(ax, f"R² of log loss = {style.number(explained, 3)}")
+        of_seeds = [explained_variance(*pair) for pair in zip(log(measured), log(rebuilt), strict=True)]
+        explained = np.array(of_seeds)[np.isfinite(of_seeds)]
+        if explained.size:
+            style.say_in_legend(ax, f"R² of log loss = {style.number(explained.mean(), 3)}")
         style.readable_log_ticks(ax.xaxis, ax.yaxis)
     if not known.all():
         style.say_in_legend(ax, f"{(~known).sum()} of {known.size} not shown: everything learned")

@@ -11,14 +11,13 @@ import pandas as pd
 import xarray as xr
 
 from analysis.discreteness import MAX_DROP_FACTOR, Discreteness, measure_discreteness
+from analysis.exponents import Exponent, exponents
 from analysis.intervals import Interval
 from analysis.measurement import (
     Array,
-    Exponent,
     Measured,
     average,
     count_slopes,
-    exponents,
     measure,
     naive_time_slopes,
     order,
@@ -28,6 +27,7 @@ from analysis.measurement import (
     time_slopes,
 )
 from analysis.reconstruction import Reconstruction, measure_reconstruction
+from tasks.config import one_line
 
 SCHEMA = 1
 """Version of the JSON that `Verdict.to_dict` returns."""
@@ -458,6 +458,6 @@ def _study_name(study: str | None) -> str | None:
         return None
     try:
         spec = json.loads(study)
-    except json.JSONDecodeError:
-        return study
-    return str(spec["name"]) if isinstance(spec, dict) and "name" in spec else study
+    except (ValueError, RecursionError):  # no JSON, or some that goes on and on
+        return one_line(study)
+    return one_line(spec["name"] if isinstance(spec, dict) and "name" in spec else study)

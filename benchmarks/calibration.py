@@ -17,8 +17,9 @@ import numpy as np
 
 from analysis import FitError, fit_power_law, judge, select, simulate, true_exponents
 from analysis.censored import fit_censored_power_law
+from analysis.exponents import exponents
 from analysis.forecasts import forecast
-from analysis.measurement import exponents, loss_slopes, measure
+from analysis.measurement import loss_slopes, measure
 from analysis.scaling_models import fit_scaling
 from analysis.worlds import WORLDS
 from tasks.frequencies import zipf_frequencies

@@ -14,7 +14,7 @@ import torch
 from benchmarks.competitors import Ours
 from quanta.population import SLICE_ROWS, count_parameters
 from quanta.spec import EvaluationSpec, PopulationSpec, UnitSpec
-from tasks.sparse_parity import TaskShape
+from tasks.spec import TaskShape
 
 
 def main() -> None:

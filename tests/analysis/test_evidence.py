@@ -59,11 +59,12 @@ class TestTimeSlopes:
         # The world scatters log S_k by .3; from 3 · 22 learning times that is off by .3 / sqrt(2 · 66).
         assert last["sigma"] == pytest.approx(0.3, abs=4 * 0.3 / np.sqrt(132))
 
-    def test_narrow_widths_are_too_steep_or_unknown(self, world):
-        table = tabulate_time_slopes(world)
+    def test_room_does_not_bend_it(self, world):
+        """At width 45 there is room for 8 subtasks, which says nothing of how long the others would take."""
+        table = tabulate_time_slopes(world).set_index("width")
         assert np.isnan(table["beta"].iloc[0])
-        known = table["beta"].dropna()
-        assert known.iloc[0] > known.iloc[-1] + 0.2
+        # One seed is off by .08 (see docs/statistics.md); counted as later than the end it would be 1.3.
+        assert table.loc[45, "beta"] == pytest.approx(1, abs=3 * 0.08 / np.sqrt(3))
 
 
 class TestGatherEvidence:

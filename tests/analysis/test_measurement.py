@@ -8,12 +8,12 @@ from scipy import optimize, stats
 from sklearn.linear_model import PoissonRegressor
 
 from analysis import select, simulate
+from analysis.exponents import exponents
 from analysis.learning import learning_times
 from analysis.measurement import (
     average,
     count_slopes,
     count_slopes_in_steps,
-    exponents,
     is_full,
     log,
     log_slope,
@@ -373,6 +373,14 @@ class TestCountSlopes:
         # And the second: counts up to 378 in all times log N up to 8, at a slope good to about 1e-11.
         residual = (counts - expected) @ np.log(blank.n_parameters)
         assert residual == pytest.approx(0, abs=1e-6)
+
+    @pytest.mark.parametrize(
+        ("counts", "known"),
+        [([0, 0, 0, 0, 3, 9], False), ([4, 4, 4, 4, 4, 4], False), ([0, 0, 0, 2, 3, 9], True)],
+    )
+    def test_needs_three_counts_that_differ(self, blank, counts, known):
+        got = count_slopes(replace(blank, n_learned=np.array([counts] * 2)))
+        assert np.isfinite(got).tolist() == [known] * 2
 
     def test_steep_laws_of_widths_close_together(self, blank):
         n_parameters = np.array([1000.0, 1002, 1004, 1006, 1008, 1010])

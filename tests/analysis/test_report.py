@@ -42,7 +42,7 @@ def test_says_outcome_numbers_and_theory(sigmoid):
     assert text.startswith("[bold]demo: SUPPORTED")  # names are never read as markup
     order = next(check for check in verdict.checks if check.name == "order")
     interval = f"{order.statistic:.2f} [{order.lower:.2f}, {order.upper:.2f}]"
-    assert " ".join(line_of(text, "order").split()) == f"order pass {interval} C ≥ 0.9"
+    assert " ".join(line_of(text, "order").split()) == f"order pass {interval} C ≥ 0.75"
     assert "0.001" in line_of(text, "which subtasks")
     alpha_n = verdict.exponents["alpha_N"]
     expected = [f"{alpha_n.expected_finite:.2f}", f"{alpha_n.expected_count:.2f}", "0.40", "33"]
