@@ -4,6 +4,7 @@ Curves are an `xarray.Dataset` with the variables of `VARIABLES`, saved as netCD
 this package's training or from anywhere else (`make_curves`).
 """
 
+import io
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +16,9 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from quanta._version import __version__
+from quanta.netcdf import NetCDFError, read_netcdf
 from tasks.atomic import atomic_write
+from tasks.config import one_line
 
 SCHEMA = 1
 """Version of the format; stored in the attribute `schema`."""
@@ -185,8 +188,7 @@ def validate(curves: xr.Dataset) -> xr.Dataset:
     CurvesError
         Names the first variable that does not fit, what was expected and what was found.
     """
-    if np.any(curves.attrs.get("schema") != SCHEMA):  # a foreign attribute may be an array
-        raise CurvesError(f"attribute schema: expected {SCHEMA}, found {curves.attrs.get('schema')!r}")
+    _check_attributes(curves.attrs)
     for axis in AXES:
         _check_axis(curves, axis)
     for name, variable in VARIABLES.items():
@@ -199,10 +201,11 @@ def validate(curves: xr.Dataset) -> xr.Dataset:
     if not (curves["n_parameters"] >= 1).all():
         raise CurvesError(f"n_parameters: expected at least 1, found {int(curves['n_parameters'].min())}")
     expected = _weighted_mean_loss(curves)
-    if not np.array_equal(np.isnan(curves["mean_loss"].values), np.isnan(expected.values)):
+    mean_loss = curves["mean_loss"].values
+    if not np.array_equal(np.isnan(mean_loss), np.isnan(expected)):
         raise CurvesError("mean_loss: expected NaN where loss is NaN and nowhere else")
-    if not np.allclose(curves["mean_loss"].values, expected.values, rtol=1e-4, atol=1e-5, equal_nan=True):
-        gap = float(np.nanmax(np.abs(curves["mean_loss"].values - expected.values)))
+    if not np.allclose(mean_loss, expected, rtol=1e-4, atol=1e-5, equal_nan=True):
+        gap = float(np.nanmax(np.abs(mean_loss - expected)))
         raise CurvesError(f"mean_loss: expected the sum of frequency times loss, found a gap of {gap:.3g}")
     return curves
 
@@ -229,8 +232,11 @@ def save_curves(curves: xr.Dataset, path: str | os.PathLike[str]) -> None:
         for name in curves.data_vars
         if name in VARIABLES
     }
+    # Made in memory: HDF5 crashes the interpreter when the disk is full, a plain write says so.
+    contents = io.BytesIO()
+    curves.to_netcdf(contents, engine="h5netcdf", encoding=encoding)
     with atomic_write(path) as temporary:
-        curves.to_netcdf(temporary, engine="h5netcdf", encoding=encoding)
+        temporary.write_bytes(contents.getbuffer())
 
 
 def load_curves(path: str | os.PathLike[str]) -> xr.Dataset:
@@ -248,7 +254,8 @@ def load_curves(path: str | os.PathLike[str]) -> xr.Dataset:
     Raises
     ------
     CurvesError
-        If it is not a readable netCDF-4 file or does not fit the schema; the message names the file.
+        If it is not a readable netCDF-4 file of plain numbers (see `quanta.netcdf.read_netcdf`) or does not
+        fit the schema; the message names the file.
     FileNotFoundError
         If there is no such file.
     """
@@ -256,13 +263,9 @@ def load_curves(path: str | os.PathLike[str]) -> xr.Dataset:
     if not path.is_file():
         raise FileNotFoundError(f"no curves at {path}: there is no such file")
     try:
-        curves = xr.load_dataset(path, engine="h5netcdf", decode_times=False)
-    except Exception as error:  # h5py raises OSError, KeyError, RuntimeError ... on damaged files
-        raise CurvesError(f"{path}: not a readable netCDF-4 file ({error})") from error
-    try:
-        return validate(_with_mean_loss(curves))
-    except CurvesError as error:
-        raise CurvesError(f"{path}: {error}") from error
+        return validate(_with_mean_loss(read_netcdf(path)))
+    except (CurvesError, NetCDFError) as error:
+        raise CurvesError(f"{path}: {one_line(error)}") from error
 
 
 def combine(parts: Sequence[xr.Dataset]) -> xr.Dataset:
@@ -295,29 +298,44 @@ def combine(parts: Sequence[xr.Dataset]) -> xr.Dataset:
             coords="minimal",
         )
     except ValueError as error:
-        raise CurvesError(f"curves: the units do not fill one grid ({error})") from error
+        raise CurvesError(f"curves: the units do not fill one grid ({one_line(error)})") from error
     if not isinstance(joined, xr.Dataset):  # combine_by_coords also serves data arrays
         raise CurvesError("curves: expected datasets")
     ordered = joined.transpose(*AXES)
     return validate(ordered)
 
 
-def _weighted_mean_loss(curves: xr.Dataset) -> xr.DataArray:
-    loss = curves["loss"].astype(np.float64)
-    return (loss * curves["frequency"]).sum("subtask", skipna=False)
+def _weighted_mean_loss(curves: xr.Dataset) -> NDArray[np.float64]:
+    loss, frequency = curves["loss"].values, curves["frequency"].values.astype(np.float64)
+    mean_loss = np.empty(loss.shape[:-1])
+    with np.errstate(over="ignore", invalid="ignore"):
+        for network in np.ndindex(loss.shape[:-2]):  # the loss of all as float64 might not fit
+            weighted = loss[network].astype(np.float64) * frequency[network[0]]
+            mean_loss[network] = weighted.sum(axis=-1)
+    return mean_loss
 
 
 def _with_mean_loss(curves: xr.Dataset) -> xr.Dataset:
-    if "mean_loss" in curves or not {"loss", "frequency"} <= set(curves.data_vars):
+    if "mean_loss" in curves or not {"loss", "frequency"} <= set(curves.variables):
         return curves
-    if any(curves[name].dtype.kind not in "iuf" for name in ("loss", "frequency")):
-        return curves
-    if "subtask" not in curves["loss"].dims or "subtask" not in curves["frequency"].dims:
-        return curves
-    mean_loss = _weighted_mean_loss(curves).astype(np.float32)
+    for name in ("loss", "frequency"):
+        _check_variable(curves, name, VARIABLES[name])
     schema = VARIABLES["mean_loss"]
-    mean_loss.attrs = {"long_name": schema.meaning, "units": schema.units}
-    return curves.assign(mean_loss=mean_loss)
+    with np.errstate(over="ignore"):
+        mean_loss = _weighted_mean_loss(curves).astype(schema.dtype)
+    return curves.assign(
+        mean_loss=(schema.dims, mean_loss, {"long_name": schema.meaning, "units": schema.units})
+    )
+
+
+def _check_attributes(attributes: dict[Any, Any]) -> None:
+    schema, study, missing = (attributes.get(name) for name in ("schema", "study", "units_missing"))
+    if np.any(schema != SCHEMA):  # a foreign attribute may be an array
+        raise CurvesError(f"attribute schema: expected {SCHEMA}, found {schema!r}")
+    if not isinstance(study, str | None):
+        raise CurvesError(f"attribute study: expected text, found {study!r}")
+    if missing is not None and not (isinstance(missing, int | np.integer) and missing >= 0):
+        raise CurvesError(f"attribute units_missing: expected a number from 0 up, found {missing!r}")
 
 
 def _check_axis(curves: xr.Dataset, axis: str) -> None:
@@ -332,8 +350,10 @@ def _check_axis(curves: xr.Dataset, axis: str) -> None:
         if not np.array_equal(values, np.arange(1, values.size + 1)):
             raise CurvesError(f"subtask: expected 1..{values.size} in order, found {_shorten(values)}")
         return
-    if not (np.diff(values) > 0).all():
+    if not (values[1:] > values[:-1]).all():
         raise CurvesError(f"{axis}: expected increasing values, found {_shorten(values)}")
+    if axis in ("seed", "width", "step") and not np.isfinite(values).all():
+        raise CurvesError(f"{axis}: expected finite values, found {_shorten(values)}")
     smallest = {"width": 1, "step": 0, "n_train": 1}.get(axis)
     if smallest is not None and not values[0] >= smallest:
         raise CurvesError(f"{axis}: expected values from {smallest} up, found {values[0]}")
@@ -371,7 +391,7 @@ def _check_frequency(frequency: NDArray[np.float64]) -> None:
     worst = total[np.abs(total - 1).argmax()]
     if abs(worst - 1) > 1e-6:
         raise CurvesError(f"frequency: expected a sum of 1 over subtasks, found {worst:.6g}")
-    if (np.diff(frequency, axis=-1) > 0).any():
+    if (frequency[..., 1:] > frequency[..., :-1]).any():
         raise CurvesError("frequency: expected the most frequent subtask first, found a later one larger")
 
 

@@ -14,10 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from tasks.config import Config, ConfigError
-from tasks.sparse_parity import Alpha, TaskShape, TaskSpec
+from quanta.size import MAX_UNITS, check_size
+from tasks.config import Config, ConfigError, read_text
+from tasks.spec import Alpha, TaskShape, TaskSpec
+from tasks.toml import parse_toml
 
-Width = Annotated[int, Field(ge=1, le=100_000)]
+MAX_WIDTH = 100_000
+"""The most hidden units a layer."""
+
+Width = Annotated[int, Field(ge=1, le=MAX_WIDTH)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 NTrain = Annotated[int, Field(ge=1, le=10**9)] | Literal["online"]
 
@@ -49,6 +54,8 @@ def _expand_widths(value: Any) -> Any:
     low, high, count = value["from"], value["to"], value["count"]
     if not (1 <= low < high and 2 <= count <= high - low + 1):
         raise ValueError(f"must satisfy 1 <= from < to and 2 <= count <= to - from + 1, not {value}")
+    if high > MAX_WIDTH:
+        raise ValueError(f"to must be at most {MAX_WIDTH}, not {high}")
     widths = tuple(dict.fromkeys(round(width) for width in np.geomspace(low, high, count).tolist()))
     if len(widths) < count:
         raise ValueError(f"count must be at most {len(widths)} for distinct widths, not {count}")
@@ -58,7 +65,12 @@ def _expand_widths(value: Any) -> Any:
 class PopulationSpec(Config):
     """The ladder of MLPs."""
 
-    widths: Annotated[tuple[Width, ...], BeforeValidator(_expand_widths), AfterValidator(_check_increasing)]
+    widths: Annotated[
+        tuple[Width, ...],
+        Field(fail_fast=True),
+        BeforeValidator(_expand_widths),
+        AfterValidator(_check_increasing),
+    ]
     """Hidden units a layer: a list, or {from, to, count} for geometric spacing."""
     n_hidden_layers: int = Field(1, ge=1, le=16)
     """Hidden layers of each MLP."""
@@ -105,6 +117,11 @@ class UnitSpec(Config):
     training: TrainingSpec
     evaluation: EvaluationSpec
 
+    @model_validator(mode="after")
+    def _check_size(self) -> Self:
+        check_size(self.task, self.population, self.training, self.evaluation, self.n_train)
+        return self
+
     @property
     def task_spec(self) -> TaskSpec:
         """The task of this unit."""
@@ -133,13 +150,17 @@ class StudySpec(Config):
     """Short name; the default folder of its runs."""
     description: str = ""
     """What the study is for."""
-    alpha: Annotated[tuple[Alpha, ...], BeforeValidator(_as_tuple), AfterValidator(_check_distinct)] = (0.4,)
+    alpha: Annotated[
+        tuple[Alpha, ...], Field(fail_fast=True), BeforeValidator(_as_tuple), AfterValidator(_check_distinct)
+    ] = (0.4,)
     """Axis: quanta exponents, or "uniform". One value or a list."""
-    n_train: Annotated[tuple[NTrain, ...], BeforeValidator(_as_tuple), AfterValidator(_check_distinct)] = (
-        "online",
-    )
+    n_train: Annotated[
+        tuple[NTrain, ...], Field(fail_fast=True), BeforeValidator(_as_tuple), AfterValidator(_check_distinct)
+    ] = ("online",)
     """Axis: distinct training examples D, or "online". One value or a list."""
-    seed: Annotated[tuple[Seed, ...], BeforeValidator(_as_tuple), AfterValidator(_check_distinct)] = (0,)
+    seed: Annotated[
+        tuple[Seed, ...], Field(fail_fast=True), BeforeValidator(_as_tuple), AfterValidator(_check_distinct)
+    ] = (0,)
     """Axis: seeds. One value or a list."""
     task: TaskShape = TaskShape()
     population: PopulationSpec
@@ -153,6 +174,16 @@ class StudySpec(Config):
                 "training.precision must be float32, float64 or tf32 with population.n_hidden_layers "
                 f"{self.population.n_hidden_layers}, not bf16"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _check_size(self) -> Self:
+        n_units = len(self.alpha) * len(self.n_train) * len(self.seed)
+        if n_units > MAX_UNITS:
+            raise ValueError(f"alpha x n_train x seed must be at most {MAX_UNITS} units, not {n_units}")
+        finite = [n_train for n_train in self.n_train if n_train != "online"]
+        largest: NTrain = max(finite) if finite else "online"
+        check_size(self.task, self.population, self.training, self.evaluation, largest, n_units)
         return self
 
     def units(self) -> list[UnitSpec]:
@@ -206,17 +237,17 @@ def load_study(source: str | os.PathLike[str], overrides: Sequence[str] = ()) ->
         If there is neither such a file nor such a shipped study.
     """
     path = Path(source)
-    if path.suffix == ".toml" and path.is_file():
-        text = path.read_bytes()
-    elif str(source) in shipped_studies():
-        text = (resources.files("quanta.studies") / f"{source}.toml").read_bytes()
-    else:
-        names = ", ".join(shipped_studies())
-        raise FileNotFoundError(f"no study {str(source)!r}: expected a .toml file or one of {names}")
     try:
-        values = tomllib.loads(text.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"study {source}: not TOML ({error})") from error
+        if path.suffix == ".toml" and path.is_file():
+            text = read_text(path)
+        elif str(source) in shipped_studies():
+            text = (resources.files("quanta.studies") / f"{source}.toml").read_text(encoding="utf-8")
+        else:
+            names = ", ".join(shipped_studies())
+            raise FileNotFoundError(f"no study {str(source)!r}: expected a .toml file or one of {names}")
+        values = parse_toml(text)
+    except ConfigError as error:
+        raise ConfigError(f"study {source}: not TOML ({error})") from None
     for override in overrides:
         _override(values, override)
     try:
@@ -231,8 +262,8 @@ def _override(values: dict[str, Any], override: str) -> None:
     if not equals or not all(keys):
         raise ConfigError(f"override {override!r}: expected KEY=VALUE, such as training.steps=1000")
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        value = parse_toml(f"value = {text}")["value"]
+    except ConfigError:
         value = text.strip()
     for key in keys[:-1]:
         values = values.setdefault(key, {})

@@ -1,7 +1,8 @@
 from .config import Config, ConfigError
 from .frequencies import tail_mass, uniform_frequencies, zipf_frequencies
 from .seeds import derive_seed
-from .sparse_parity import Batch, MultitaskSparseParity, TaskError, TaskShape, TaskSpec
+from .sparse_parity import Batch, MultitaskSparseParity, TaskError
+from .spec import TaskShape, TaskSpec
 
 __all__ = [
     "Batch",

@@ -2,10 +2,19 @@
 
 import difflib
 import json
+import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+
+MAX_TEXT_BYTES = 2**21
+"""The longest text of a configuration: one that gives k for each of the most subtasks has half of it."""
+
+_MAX_COMPLAINTS = 10
+_MAX_VALUE = 80
+_MAX_MESSAGE = 300
 
 
 class ConfigError(ValueError):
@@ -35,30 +44,114 @@ class Config(BaseModel):
         ConfigError
             One line over all that is wrong: each key's path, what is allowed, what came.
         """
-        # Always through JSON: there, strict validation takes lists for tuples but "3" and true for no number.
-        text = values if isinstance(values, str) else json.dumps(values, default=str)
         try:
+            # Always through JSON: there, strict validation takes lists for tuples but "3" and true for no
+            # number.
+            text = values if isinstance(values, str) else json.dumps(values, default=str)
+            _check_text(text)
             return cls.model_validate_json(text)
         except ValidationError as error:
             raise ConfigError(_explain(error, cls)) from None
+        except RecursionError:
+            raise ConfigError("is nested too deeply") from None
+        except ConfigError:
+            raise
+        except ValueError as error:  # a whole number of thousands of digits, half a surrogate pair
+            raise ConfigError(one_line(error)) from None
+
+
+def read_text(path: str | os.PathLike[str]) -> str:
+    """Read a configuration file, whoever wrote it.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    ConfigError
+        If it is no plain file, longer than `MAX_TEXT_BYTES`, or not UTF-8.
+    OSError
+        If it cannot be read.
+    """
+    path = Path(path)
+    if path.exists() and not path.is_file():  # a pipe or a device has no end
+        raise ConfigError("expected a plain file")
+    with path.open("rb") as file:
+        data = file.read(MAX_TEXT_BYTES + 1)
+    if len(data) > MAX_TEXT_BYTES:
+        raise ConfigError(f"must have at most {MAX_TEXT_BYTES} bytes, not {path.stat().st_size}")
+    try:
+        return data.decode("utf-8-sig")  # editors on Windows begin a file with a byte order mark
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"expected text in UTF-8 ({error})") from None
+
+
+def one_line(message: object, most: int = _MAX_MESSAGE) -> str:
+    """Make a message, in which there may be what somebody else wrote, one line that a terminal only shows.
+
+    Parameters
+    ----------
+    message : object
+        Taken as a string.
+    most : int, default 300
+        Characters, after which it is cut.
+
+    Returns
+    -------
+    str
+    """
+    line = " ".join(str(message).split())
+    if len(line) > most:
+        line = line[: most - 3] + "..."
+    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in line)
+
+
+def _check_text(text: str) -> None:
+    """Refuse what pydantic would read without complaint or without end: long texts, a key given twice."""
+    if len(text) > MAX_TEXT_BYTES:
+        raise ConfigError(f"must have at most {MAX_TEXT_BYTES} characters, not {len(text)}")
+    try:
+        json.loads(text, object_pairs_hook=_check_keys)
+    except json.JSONDecodeError:
+        return  # pydantic says where it is wrong
+
+
+def _check_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise ConfigError(f"{one_line(key, _MAX_VALUE)}: is given twice")
+            seen.add(key)
+    return values
 
 
 def _explain(error: ValidationError, config: type[BaseModel]) -> str:
     known = list(_key_paths(config))
     complaints: dict[str, list[str]] = {}
     received: dict[str, str] = {}
-    for item in error.errors():
-        path = _path(item["loc"], known)
-        if item["type"] == "extra_forbidden":
-            path = ".".join(str(part).replace("\n", " ") for part in item["loc"])
+    more = False
+    for item in error.errors(include_url=False):
+        unknown = item["type"] == "extra_forbidden"
+        path = ".".join(map(str, item["loc"])) if unknown else _path(item["loc"], known)
+        if len(complaints) == _MAX_COMPLAINTS and path not in complaints:
+            more = True
+            continue
+        if unknown:
             message = f"unknown key{_suggest(path, known)}"
         elif item["type"] == "missing":
             message = "is required"
         elif item["type"] == "value_error":
-            message = str(item["ctx"]["error"])
+            message = one_line(item["ctx"]["error"])
         elif item["type"] == "string_pattern_mismatch":
             message = f"must match {item['ctx']['pattern']}"
-            received[path] = repr(item["input"])[:80]
+            received[path] = repr(item["input"])[:_MAX_VALUE]
         else:
             message = item["msg"].replace("Input should be", "must be")
             message = message.split(", unable")[0].split(", got")[0]
@@ -67,21 +160,22 @@ def _explain(error: ValidationError, config: type[BaseModel]) -> str:
                 .replace("a valid array", "a list")
                 .replace("a valid ", "a ")
             )
-            received[path] = repr(item["input"])[:80]
+            received[path] = repr(item["input"])[:_MAX_VALUE]
         if message not in complaints.setdefault(path, []):
             complaints[path].append(message)
-    return "; ".join(
-        (f"{path}: " if path else "")
+    lines = [
+        (f"{one_line(path, _MAX_VALUE)}: " if path else "")
         + messages[0]
         + "".join(f" or {message.removeprefix('must be ')}" for message in messages[1:])
         + (f", not {received[path]}" if path in received else "")
         for path, messages in complaints.items()
-    )
+    ]
+    return "; ".join([*lines, "and more"] if more else lines)
 
 
 def _key_paths(config: type[BaseModel], prefix: str = "") -> Iterator[str]:
     for name, field in config.model_fields.items():
-        yield prefix + name
+        yield prefix + (field.alias or name)
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             yield from _key_paths(field.annotation, f"{prefix}{name}.")
 

@@ -6,37 +6,25 @@ Shapes: B samples, K subtasks, n bits, P bytes of packed bits a sample.
 import itertools
 import math
 import os
-from collections import Counter
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from tasks.atomic import atomic_write
-from tasks.config import Config
-from tasks.frequencies import uniform_frequencies, zipf_frequencies
+from tasks.config import one_line
+from tasks.memory import format_bytes, memory_size
 from tasks.seeds import derive_seed
-
-MAX_SUBTASKS = 100_000
-"""The most subtasks a task may have; a bound on memory, far above any published study."""
-
-MAX_BITS = 4096
-"""The most bits a sample may have."""
-
-Alpha = Annotated[float, Field(ge=-1, le=10, allow_inf_nan=False)] | Literal["uniform"]
-"""The quanta exponent, or "uniform" for equal frequencies."""
-
-SubsetSize = Annotated[int, Field(ge=1, le=MAX_BITS)]
-"""Number of bits in one parity."""
+from tasks.spec import TaskSpec
+from tasks.tensors import DTYPES, open_tensors
 
 _FORMAT = "quanta-task-1"
 _WORD_BITS = 64
+_CHECKED_ROWS = 4096  # labels checked at a time: their bits' places take many times the memory of the bits
 
 
 class TaskError(ValueError):
@@ -59,54 +47,6 @@ class Batch(NamedTuple):
     subtask: Tensor
     bits: Tensor
     label: Tensor
-
-
-class TaskShape(Config):
-    """The size of a multitask sparse parity problem. The defaults are those of arXiv:2303.13506."""
-
-    n_subtasks: int = Field(500, ge=1, le=MAX_SUBTASKS)
-    """Number of subtasks K."""
-    n_bits: int = Field(100, ge=1, le=MAX_BITS)
-    """Number of bits n of a sample."""
-    k: SubsetSize | tuple[SubsetSize, ...] = 3
-    """Number of bits in the parity of a subtask: one number, or one per subtask."""
-    offset: float = Field(0.0, gt=-1, allow_inf_nan=False)
-    """Added to the rank in Zipf's law, which flattens its head."""
-
-    @model_validator(mode="after")
-    def _check_subsets(self) -> Self:
-        sizes = self.subset_sizes
-        if len(sizes) != self.n_subtasks:
-            raise ValueError(f"k must be one number or {self.n_subtasks} (one per subtask), not {len(sizes)}")
-        if max(sizes) > self.n_bits:
-            raise ValueError(f"k must satisfy 1 <= k <= n_bits ({self.n_bits}), not {max(sizes)}")
-        for size, wanted in Counter(sizes).items():
-            possible = math.comb(self.n_bits, size)
-            if wanted > possible:
-                raise ValueError(
-                    f"n_subtasks must be at most {possible}, the number of subsets of {size} of "
-                    f"{self.n_bits} bits, not {wanted}"
-                )
-        return self
-
-    @property
-    def subset_sizes(self) -> tuple[int, ...]:
-        """Number of bits in the parity of each subtask, one per subtask."""
-        return (self.k,) * self.n_subtasks if isinstance(self.k, int) else self.k
-
-
-class TaskSpec(TaskShape):
-    """Which multitask sparse parity problem: its size and its frequencies."""
-
-    alpha: Alpha = 0.4
-    """Quanta exponent (the Zipf exponent is 1 + alpha), or "uniform" for equal frequencies."""
-
-    @property
-    def frequencies(self) -> NDArray[np.float64]:
-        """Probability of each subtask, most frequent first, shape (K,)."""
-        if self.alpha == "uniform":
-            return uniform_frequencies(self.n_subtasks)
-        return zipf_frequencies(self.n_subtasks, self.alpha, self.offset)
 
 
 class MultitaskSparseParity:
@@ -304,23 +244,24 @@ class MultitaskSparseParity:
         if not Path(path).is_file():
             raise FileNotFoundError(f"no task at {path}: there is no such file")
         try:
-            with safe_open(path, framework="pt", device="cpu") as file:
-                metadata = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            if metadata.get("format") != _FORMAT:
-                raise ValueError(f"format: expected {_FORMAT!r}, found {metadata.get('format')!r}")
-            spec = TaskSpec.parse(metadata["spec"])
+            with open_tensors(path) as file:
+                found = file.metadata.get("format")
+                if found != _FORMAT:
+                    raise ValueError(f"format: expected {_FORMAT!r}, found {found!r}")
+                spec = TaskSpec.parse(file.metadata["spec"])
+                seed = int(file.metadata["seed"])
+                if seed < 0:
+                    raise ValueError(f"seed: expected at least 0, found {seed}")
+                _check_tensors(spec, file.tensors)
+                tensors = {name: file.read(name) for name in file.tensors}
             task = cls.__new__(cls)
-            seed = int(metadata["seed"])
-            if seed < 0:
-                raise ValueError(f"seed: expected at least 0, found {seed}")
             task._set_up(spec, seed, _check_subsets(spec, tensors["subsets"]), device)
             _check_frequencies(task, tensors["frequencies"])
             return task, _check_sample(task, tensors) if "bits" in tensors else None
         except KeyError as error:
             raise TaskError(f"{path}: not a task file (no {error})") from error
-        except (SafetensorError, OSError, ValueError) as error:
-            raise TaskError(f"{path}: not a task file ({error})") from error
+        except (OSError, ValueError) as error:
+            raise TaskError(f"{path}: not a task file ({one_line(error)})") from error
 
 
 def _draw_subsets(spec: TaskSpec, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -344,11 +285,31 @@ def _draw_distinct(n_bits: int, size: int, count: int, rng: np.random.Generator)
     return list(found)
 
 
+def _check_tensors(spec: TaskSpec, tensors: dict[str, tuple[str, tuple[int, ...]]]) -> None:
+    """Check types and shapes, from the header alone."""
+    shape = (spec.n_subtasks, max(spec.subset_sizes))
+    for name, dtype, expected in (("subsets", "int64", shape), ("frequencies", "float64", shape[:1])):
+        if tensors[name] != (DTYPES[dtype], expected):
+            raise ValueError(f"{name}: expected {dtype} of shape {expected}")
+    needed = 5 * 8 * math.prod(shape)  # the subsets, and what sorting them takes
+    if len(tensors) > 2:
+        (subtask, length), (bits, packed), (label, labels) = (
+            tensors[name] for name in ("subtask", "bits", "label")
+        )
+        if len(length) != 1 or packed != (*length, -(-spec.n_bits // 8)) or labels != length:
+            raise ValueError("sample: subtask, bits and label do not fit each other")
+        if (subtask, bits, label) != (DTYPES["int64"], DTYPES["uint8"], DTYPES["uint8"]):
+            raise ValueError("sample: expected int64 subtasks and uint8 bits and labels")
+        needed += length[0] * (8 + packed[1] + spec.n_bits + 2)
+    if len(tensors) not in (2, 5):
+        raise ValueError(f"expected 2 or 5 tensors, found {len(tensors)}")
+    if needed > memory_size():
+        there = format_bytes(memory_size())
+        raise ValueError(f"expected at most this machine's {there} of memory, found {format_bytes(needed)}")
+
+
 def _check_subsets(spec: TaskSpec, subsets: Tensor) -> NDArray[np.int64]:
     sizes = np.array(spec.subset_sizes)
-    shape = (spec.n_subtasks, max(spec.subset_sizes))
-    if subsets.dtype != torch.int64 or subsets.shape != shape:
-        raise ValueError(f"subsets: expected int64 of shape {shape}")
     values = subsets.numpy()
     used = np.arange(sizes.max()) < sizes[:, None]
     increasing = np.diff(values, axis=1)[used[:, 1:]] > 0
@@ -361,23 +322,17 @@ def _check_subsets(spec: TaskSpec, subsets: Tensor) -> NDArray[np.int64]:
 
 
 def _check_frequencies(task: MultitaskSparseParity, frequencies: Tensor) -> None:
-    if frequencies.dtype != torch.float64 or frequencies.shape != task.frequencies.shape:
-        raise ValueError(f"frequencies: expected float64 of shape {task.frequencies.shape}")
     if not np.allclose(frequencies.numpy(), task.frequencies, rtol=1e-9, atol=0):
         raise ValueError("frequencies: they are not those of the spec")
 
 
 def _check_sample(task: MultitaskSparseParity, tensors: dict[str, Tensor]) -> Batch:
     subtask, packed, label = tensors["subtask"], tensors["bits"], tensors["label"]
-    n_bytes = -(-task.spec.n_bits // 8)
-    if subtask.ndim != 1 or packed.shape != (len(subtask), n_bytes) or label.shape != subtask.shape:
-        raise ValueError("sample: subtask, bits and label do not fit each other")
-    if (subtask.dtype, packed.dtype, label.dtype) != (torch.int64, torch.uint8, torch.uint8):
-        raise ValueError("sample: expected int64 subtasks and uint8 bits and labels")
     if len(subtask) and not 0 <= int(subtask.min()) <= int(subtask.max()) < task.spec.n_subtasks:
         raise ValueError(f"sample: expected subtasks in 0..{task.spec.n_subtasks - 1}")
     bits = torch.from_numpy(np.unpackbits(packed.numpy(), axis=1, bitorder="little", count=task.spec.n_bits))
     batch = Batch(*(tensor.to(task.device) for tensor in (subtask, bits, label)))
-    if not torch.equal(task.label(batch.subtask, batch.bits), batch.label):
-        raise ValueError("sample: labels are not the parities of the bits")
+    for rows in map(Batch._make, zip(*(torch.split(x, _CHECKED_ROWS) for x in batch), strict=True)):
+        if not torch.equal(task.label(rows.subtask, rows.bits), rows.label):
+            raise ValueError("sample: labels are not the parities of the bits")
     return batch

@@ -12,7 +12,8 @@ from torch.nn import functional
 
 from quanta import population as module
 from quanta.population import Population, count_parameters
-from tasks.sparse_parity import MultitaskSparseParity, TaskSpec
+from tasks.sparse_parity import MultitaskSparseParity
+from tasks.spec import TaskSpec
 
 TASK = MultitaskSparseParity(TaskSpec(n_subtasks=6, n_bits=9, k=2), seed=0)
 WIDTHS = (3, 5, 24)

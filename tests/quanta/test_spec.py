@@ -17,7 +17,7 @@ from quanta.spec import (
     shipped_studies,
 )
 from tasks.config import ConfigError
-from tasks.sparse_parity import TaskSpec
+from tasks.spec import TaskSpec
 
 SMALLEST = {"name": "small", "population": {"widths": [4, 8]}, "training": {"steps": 100}}
 

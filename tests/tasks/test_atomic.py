@@ -1,6 +1,6 @@
 import pytest
 
-from tasks.atomic import atomic_write
+from tasks.atomic import atomic_write, remove_leftovers
 
 
 def test_writes_and_leaves_nothing_else(tmp_path):
@@ -63,3 +63,17 @@ def test_temporary_is_a_neighbour_with_the_same_suffix(tmp_path):
         assert len({one, other, path}) == 3
         one.write_text("1")
         other.write_text("2")
+
+
+def test_leftovers_of_a_killed_process_are_removed_and_nothing_else(tmp_path):
+    written = tmp_path / "curves.nc"
+    with atomic_write(written) as temporary:
+        temporary.write_text("whole")
+    kept = [written, tmp_path / ".hidden", tmp_path / ".config.toml"]
+    for path in kept[1:]:
+        path.write_text("not ours")
+    for name in (temporary.name, ".lock.0123abcd"):
+        (tmp_path / name).write_text("half")
+    remove_leftovers(tmp_path)
+    assert sorted(tmp_path.iterdir()) == sorted(kept)
+    remove_leftovers(tmp_path / "none")

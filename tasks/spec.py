@@ -1,0 +1,75 @@
+"""Which multitask sparse parity problem: its size and its frequencies.
+
+Apart from the task itself, so that reading what a study is does not load torch.
+"""
+
+import math
+from collections import Counter
+from typing import Annotated, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from tasks.config import Config
+from tasks.frequencies import uniform_frequencies, zipf_frequencies
+
+MAX_SUBTASKS = 100_000
+"""The most subtasks a task may have; a bound on memory, far above any published study."""
+
+MAX_BITS = 4096
+"""The most bits a sample may have."""
+
+Alpha = Annotated[float, Field(ge=-1, le=10, allow_inf_nan=False)] | Literal["uniform"]
+"""The quanta exponent, or "uniform" for equal frequencies."""
+
+SubsetSize = Annotated[int, Field(ge=1, le=MAX_BITS)]
+"""Number of bits in one parity."""
+
+
+class TaskShape(Config):
+    """The size of a multitask sparse parity problem. The defaults are those of arXiv:2303.13506."""
+
+    n_subtasks: int = Field(500, ge=1, le=MAX_SUBTASKS)
+    """Number of subtasks K."""
+    n_bits: int = Field(100, ge=1, le=MAX_BITS)
+    """Number of bits n of a sample."""
+    k: SubsetSize | Annotated[tuple[SubsetSize, ...], Field(fail_fast=True)] = 3
+    """Number of bits in the parity of a subtask: one number, or one per subtask."""
+    offset: float = Field(0.0, gt=-1, allow_inf_nan=False)
+    """Added to the rank in Zipf's law, which flattens its head."""
+
+    @model_validator(mode="after")
+    def _check_subsets(self) -> Self:
+        sizes = self.subset_sizes
+        if len(sizes) != self.n_subtasks:
+            raise ValueError(f"k must be one number or {self.n_subtasks} (one per subtask), not {len(sizes)}")
+        if max(sizes) > self.n_bits:
+            raise ValueError(f"k must satisfy 1 <= k <= n_bits ({self.n_bits}), not {max(sizes)}")
+        for size, wanted in Counter(sizes).items():
+            possible = math.comb(self.n_bits, size)
+            if wanted > possible:
+                raise ValueError(
+                    f"n_subtasks must be at most {possible}, the number of subsets of {size} of "
+                    f"{self.n_bits} bits, not {wanted}"
+                )
+        return self
+
+    @property
+    def subset_sizes(self) -> tuple[int, ...]:
+        """Number of bits in the parity of each subtask, one per subtask."""
+        return (self.k,) * self.n_subtasks if isinstance(self.k, int) else self.k
+
+
+class TaskSpec(TaskShape):
+    """Which multitask sparse parity problem: its size and its frequencies."""
+
+    alpha: Alpha = 0.4
+    """Quanta exponent (the Zipf exponent is 1 + alpha), or "uniform" for equal frequencies."""
+
+    @property
+    def frequencies(self) -> NDArray[np.float64]:
+        """Probability of each subtask, most frequent first, shape (K,)."""
+        if self.alpha == "uniform":
+            return uniform_frequencies(self.n_subtasks)
+        return zipf_frequencies(self.n_subtasks, self.alpha, self.offset)

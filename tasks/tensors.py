@@ -1,0 +1,84 @@
+"""Read safetensors files that anybody may have written: header first, and tensors only when asked for."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from tasks.config import one_line
+
+MAX_HEADER_BYTES = 2**25
+"""The longest header of a file, since reading one takes some twenty times its length of memory."""
+
+DTYPES = {"int64": "I64", "uint8": "U8", "float32": "F32", "float64": "F64"}
+"""What safetensors call the types that are used here."""
+
+
+class TensorFileError(ValueError):
+    """A file that holds no tensors, or is damaged."""
+
+
+class TensorFile:
+    """An open file of tensors, of which only the header was read.
+
+    Attributes
+    ----------
+    metadata : dict of str to str
+    tensors : dict of str to (str, tuple of int)
+        Name of each tensor to its type, as in the values of `DTYPES`, and its shape.
+    """
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self.metadata: dict[str, str] = file.metadata() or {}
+        slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+        self.tensors = {name: (x.get_dtype(), tuple(x.get_shape())) for name, x in slices.items()}
+
+    def read(self, name: str) -> Tensor:
+        """Read one tensor into memory of its own; KeyError if there is none of that name."""
+        dtype, _ = self.tensors[name]
+        if dtype not in DTYPES.values():
+            raise TensorFileError(f"{name}: expected {', '.join(DTYPES)}, found {dtype}")
+        try:
+            # As it comes, it is the file itself, and whoever cuts the file short then kills the process.
+            tensor: Tensor = self._file.get_tensor(name).clone()
+        except (TypeError, RuntimeError) as error:  # an empty tensor that is too long along another axis
+            raise TensorFileError(one_line(error)) from error
+        return tensor
+
+
+@contextmanager
+def open_tensors(path: str | os.PathLike[str]) -> Iterator[TensorFile]:
+    """Open a safetensors file, whoever wrote it; nothing in it is executed.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Yields
+    ------
+    TensorFile
+
+    Raises
+    ------
+    TensorFileError
+        If it is no such file, is damaged, or has a header longer than `MAX_HEADER_BYTES`.
+    OSError
+        If it cannot be read.
+    """
+    path = Path(path)
+    if path.exists() and not path.is_file():  # a pipe or a device has no end
+        raise TensorFileError("expected a plain file")
+    with path.open("rb") as opened:
+        length = int.from_bytes(opened.read(8), "little")
+    if MAX_HEADER_BYTES < length < path.stat().st_size:
+        raise TensorFileError(f"header: expected at most {MAX_HEADER_BYTES} bytes, found {length}")
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            yield TensorFile(file)
+    except SafetensorError as error:
+        raise TensorFileError(one_line(error)) from error
