@@ -12,6 +12,9 @@ import click
 
 # Only click is imported here: `quanta --help` must not wait for torch. Commands import what they need.
 if TYPE_CHECKING:
+    from rich.console import Console
+
+    from analysis import Evidence, Verdict
     from quanta import RunDirectory, SweepResult
     from quanta.spec import StudySpec
 
@@ -169,10 +172,71 @@ def _list_studies(ctx: click.Context, parameter: click.Parameter, value: bool) -
         return
     from quanta import shipped_studies
 
-    studies = shipped_studies()
-    for name, description in studies.items():
-        click.echo(f"{name:<{max(map(len, studies))}}  {description}")
+    _echo_descriptions(shipped_studies())
     ctx.exit()
+
+
+def _echo_descriptions(descriptions: dict[str, str]) -> None:
+    for name, description in descriptions.items():
+        click.echo(f"{name:<{max(map(len, descriptions))}}  {description}")
+
+
+def _parse_shard(ctx: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, int] | None:
+    if value is None:
+        return None
+    try:
+        index, n_shards = (int(part) for part in value.split("/"))
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is not two whole numbers as in 1/4.") from None
+    if not 1 <= index <= n_shards:
+        raise click.BadParameter(f"{value!r} must satisfy 1 <= I <= N.")
+    return index, n_shards
+
+
+def _parse_scheduler(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    if value is not None and not value.startswith(("tcp://", "tls://")):
+        raise click.BadParameter(f"{value!r} does not begin with tcp:// or tls://.")
+    return value
+
+
+def _cluster_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Options of who trains the units; without them it is this process, one after another."""
+    pem = click.Path(exists=True, dir_okay=False)
+    for option in (
+        click.option("--tls-key", "tls_client_key", type=pem, help="Its key."),
+        click.option("--tls-cert", "tls_client_cert", type=pem, help="Certificate to show to it."),
+        click.option(
+            "--tls-ca-file",
+            type=pem,
+            help="Who vouches for a tls:// scheduler (PEM).  [default: Dask's configuration, for all three]",
+        ),
+        click.option(
+            "--threads",
+            type=click.IntRange(1, 4096),
+            metavar="N",
+            help="Threads of a process; may change the last bits.  [default: 1 a worker, else all cores]",
+        ),
+        click.option(
+            "--shard",
+            callback=_parse_shard,
+            metavar="I/N",
+            help="Train the I-th of N parts of the units, for job arrays; combine by the same --out.",
+        ),
+        click.option(
+            "--scheduler",
+            metavar="ADDRESS",
+            callback=_parse_scheduler,
+            help="Train on the workers of the Dask scheduler at tcp://HOST:PORT or tls://HOST:PORT.",
+        ),
+        click.option(
+            "--workers",
+            type=click.IntRange(1, 1024),
+            metavar="N",
+            help="Train on N processes of this machine, each with a GPU of its own if there are any.",
+        ),
+    ):
+        command = option(command)
+    return command
 
 
 @main.command(short_help="Train a study's populations.")
@@ -195,6 +259,7 @@ def _list_studies(ctx: click.Context, parameter: click.Parameter, value: bool) -
     "factors of products.",
 )
 @click.option("--overwrite", is_flag=True, help="Delete what the run directory holds and start again.")
+@_cluster_options
 @click.option(
     "--list",
     is_flag=True,
@@ -210,6 +275,11 @@ def train(
     overrides: tuple[str, ...],
     precision: str | None,
     overwrite: bool,
+    workers: int | None,
+    scheduler: str | None,
+    shard: tuple[int, int] | None,
+    threads: int | None,
+    **tls: str | None,
 ) -> None:
     """Train the populations of STUDY, a TOML file or the name of a shipped study.
 
@@ -218,60 +288,135 @@ def train(
     """
     from quanta import load_study
 
+    if sum(option is not None for option in (workers, scheduler, shard)) > 1:
+        raise click.UsageError("--workers, --scheduler and --shard exclude each other")
+    if shard is not None and overwrite:
+        raise click.UsageError("--overwrite is not for --shard: it would delete what other shards have done")
+    files = {name: file for name, file in tls.items() if file is not None}
+    if files and not (scheduler or "").startswith("tls://"):
+        raise click.UsageError("--tls-ca-file, --tls-cert and --tls-key are for a --scheduler at tls://")
     if precision is not None:
         overrides += (f"training.precision={precision}",)
-    run, result = _train(load_study(study, overrides), out, device, overwrite)
+    loaded = load_study(study, overrides)
+    where = workers or scheduler
+    if where is None:
+        sweep = _sweep_here(loaded, device, shard or (1, 1), threads)
+    else:
+        sweep = _sweep_on_cluster(where, device, threads or 1, files)
+    run, result = _train(loaded, out, overwrite, sweep)
     click.echo(run.path)
     if result.failed:
         sys.exit(EXIT_UNITS_FAILED)
 
 
 def _train(
-    study: "StudySpec", out: Path | None, device: str, overwrite: bool
+    study: "StudySpec", out: Path | None, overwrite: bool, sweep: "Callable[[RunDirectory], SweepResult]"
 ) -> "tuple[RunDirectory, SweepResult]":
-    from quanta import RunDirectory, resolve_device, run_sweep
+    from quanta import RunDirectory
+
+    run = RunDirectory.create(out or Path("runs") / study.name, study, overwrite=overwrite)
+    result = sweep(run)
+    for note in result.notes:
+        click.echo(f"note: {note}", err=True)
+    for unit, reason in result.failed.items():
+        click.echo(f"failed: {unit}: {reason}", err=True)
+    if result.stopped:
+        n_units = len(study.units())
+        raise click.ClickException(
+            f"interrupted: {n_units - len(run.pending())} of {n_units} units are done in {run.path}; "
+            "the same command continues where it stopped"
+        )
+    return run, result
+
+
+def _sweep_here(
+    study: "StudySpec", device: str, shard: tuple[int, int] = (1, 1), threads: int | None = None
+) -> "Callable[[RunDirectory], SweepResult]":
+    """Sweep the units of a shard, one after another in this process."""
+    import torch
+
+    from quanta import resolve_device, run_sweep
     from quanta.kernel import why_not_compiled
     from quanta.training import check_precision
 
     chosen = resolve_device(device)
     check_precision(study.training.precision, chosen)
-    run = RunDirectory.create(out or Path("runs") / study.name, study, overwrite=overwrite)
-    pending = run.pending()
-    n_units = len(run.study.units())
+    if threads is not None:
+        torch.set_num_threads(threads)
+
+    def sweep(run: "RunDirectory") -> "SweepResult":
+        index, n_shards = shard
+        units = study.units()[index - 1 :: n_shards]
+        pending = run.pending(units)
+        with run.lock(pending):
+            _announce(study, len(pending), len(units), str(chosen))
+            reason = why_not_compiled() if chosen.type == "cpu" and pending else None
+            if reason is not None:
+                click.echo(f"note: training without compiled code, which is slower: {reason}", err=True)
+            total = len(pending) * study.training.steps
+            with _progress(study.name, total, "steps") as advance, _stop_on_signal() as stopping:
+                return run_sweep(run, chosen, advance, stopping, units)
+
+    return sweep
+
+
+def _sweep_on_cluster(
+    where: int | str, device: str, threads: int, tls: dict[str, str]
+) -> "Callable[[RunDirectory], SweepResult]":
+    """Sweep the units on a number of workers of this machine, or on those of the scheduler at an address."""
+    try:
+        from quanta.cluster import connect, run_on_cluster, start_workers
+    except ModuleNotFoundError as error:
+        raise click.ClickException(
+            f"--workers and --scheduler need {error.name}: pip install 'quanta[cluster]'"
+        ) from error
+
+    def sweep(run: "RunDirectory") -> "SweepResult":
+        study, pending = run.study, run.pending()
+        name = f"{where} workers" if isinstance(where, int) else f"the workers of {where}"
+        _announce(study, len(pending), len(study.units()), name)
+        connected = start_workers(where) if isinstance(where, int) else connect(where, **tls)
+        total = len(pending) * study.training.steps
+        with (
+            _stop_on_signal() as stopping,
+            connected as client,
+            _progress(study.name, total, "steps") as advance,
+        ):
+            return run_on_cluster(run, client, device, threads, advance, stopping)
+
+    return sweep
+
+
+def _announce(study: "StudySpec", n_pending: int, n_units: int, where: str) -> None:
     click.echo(
-        f"{study.name}: {len(pending)} of {n_units} units to train on {chosen}, "
+        f"{study.name}: {n_pending} of {n_units} units to train on {where}, "
         f"{len(study.population.widths)} widths together, {study.training.steps} steps each",
         err=True,
     )
-    reason = why_not_compiled() if chosen.type == "cpu" and pending else None
-    if reason is not None:
-        click.echo(f"note: training without compiled code, which is slower: {reason}", err=True)
-    with _progress(study.name, len(pending) * study.training.steps) as advance, _stop_on_terminate():
-        try:
-            result = run_sweep(run, chosen, advance)
-        except KeyboardInterrupt:
-            left = len(run.pending())
-            raise click.ClickException(
-                f"interrupted: {n_units - left} of {n_units} units are done in {run.path}; "
-                "the same command continues"
-            ) from None
-    for unit, reason in result.failed.items():
-        click.echo(f"failed: {unit}: {reason}", err=True)
-    return run, result
 
 
 @contextmanager
-def _stop_on_terminate() -> Iterator[None]:
-    """Let SIGTERM stop a sweep as Ctrl-C does."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+def _stop_on_signal() -> Iterator[Callable[[], bool]]:
+    """Let the first Ctrl-C or SIGTERM stop a sweep after its step; the next one stops it at once."""
+    caught = []
+
+    def stop(number: int, frame: object) -> None:
+        caught.append(number)
+        for which, handler in before.items():
+            signal.signal(which, signal.default_int_handler if which == signal.SIGTERM else handler)
+
+    before = {which: signal.getsignal(which) for which in (signal.SIGINT, signal.SIGTERM)}
+    for which in before:
+        signal.signal(which, stop)
     try:
-        yield
+        yield lambda: bool(caught)
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for which, handler in before.items():
+            signal.signal(which, handler)
 
 
 @contextmanager
-def _progress(name: str, total: int) -> Iterator[Callable[[int], None] | None]:
+def _progress(name: str, total: int, what: str) -> Iterator[Callable[[int], None] | None]:
     """Show one bar on stderr while the block runs; nothing when stderr is not a terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -284,7 +429,7 @@ def _progress(name: str, total: int) -> Iterator[Callable[[int], None] | None]:
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("steps, {task.fields[rate]} a second,"),
+        TextColumn(f"{what}, {{task.fields[rate]}} a second,"),
         TimeRemainingColumn(),
         TextColumn("left"),
     )
@@ -293,9 +438,164 @@ def _progress(name: str, total: int) -> Iterator[Callable[[int], None] | None]:
 
         def advance(n_steps: int) -> None:
             speed = bar.tasks[0].speed
-            bar.update(task, advance=n_steps, rate=f"{speed:.0f}" if speed else "?")
+            bar.update(task, advance=n_steps, rate=f"{speed:.{0 if speed >= 10 else 1}f}" if speed else "?")
 
         yield advance
+
+
+@main.command(short_help="Show how far a study is.")
+@click.argument("path", type=click.Path(exists=True, path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def status(path: Path, as_json: bool) -> None:
+    """Show how far the study of the run directory PATH is.
+
+    A unit is done; running, which is in the hands of a process that trains it now or later; failed, and why;
+    interrupted, and continues from its checkpoint; or remaining. The time left is estimated from the units
+    that are done. Files are not checked; `quanta verify` does that.
+    """
+    from quanta import RunDirectory, read_status
+    from quanta.status import render_status
+
+    found = read_status(RunDirectory(path))
+    if as_json:
+        click.echo(json.dumps(found.to_dict()))
+    else:
+        render_status(found, _console())
+
+
+@main.command(short_help="Check that a run directory is whole.")
+@click.argument("path", type=click.Path(exists=True, path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def verify(path: Path, as_json: bool) -> None:
+    """Check that all that the run directory PATH holds is as it was written.
+
+    Computes every checksum anew, reads all curves and weights, and compares manifests with the study. Prints
+    each file that is damaged, and why; exit code 1 if one is. A unit that is not done is no damage.
+    """
+    from quanta import RunDirectory
+    from quanta import verify as verify_run
+    from quanta.verification import unit_folders
+
+    run = RunDirectory(path)
+    with _progress(run.study.name, len(unit_folders(run)), "units") as advance:
+        found = verify_run(run, advance)
+    if as_json:
+        click.echo(json.dumps(found.to_dict()))
+    elif found.damaged:
+        for damage in found.damaged:
+            click.echo(f"{damage.file}: {damage.reason}")
+    else:
+        click.echo(f"{path}: whole; {found.n_done} of {found.n_units} units are done")
+    if found.damaged:
+        n_damaged = len(found.damaged)
+        raise click.ClickException(
+            f"{path}: {n_damaged} {'file is' if n_damaged == 1 else 'files are'} damaged; "
+            "delete the folders they are in, and `quanta train` trains those units again"
+        )
+
+
+class _WorldCommand(click.Command):
+    """A command whose help ends with the worlds; what they are is read only then."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        from analysis.worlds import WORLDS
+
+        with formatter.section("Worlds"):
+            formatter.write_dl(list(WORLDS.items()))
+
+
+def _parse_world(ctx: click.Context, parameter: click.Parameter, value: str) -> str:
+    from analysis.worlds import WORLDS
+
+    choice = click.Choice(list(WORLDS))
+    return choice.convert(value, parameter, ctx)
+
+
+def _list_worlds(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if not value or ctx.resilient_parsing:
+        return
+    from analysis.worlds import WORLDS
+
+    _echo_descriptions(WORLDS)
+    ctx.exit()
+
+
+@main.command(cls=_WorldCommand, short_help="Write curves with a known answer.")
+@click.argument("world", callback=_parse_world)
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File of curves (netCDF), usually ending in .nc.",
+)
+@click.option(
+    "--alpha",
+    type=click.FloatRange(0, 4, min_open=True),
+    help="Quanta exponent; the world uniform has none.  [default: 0.4]",
+)
+@click.option(
+    "--n-subtasks",
+    "-K",
+    type=click.IntRange(2, 10_000),
+    default=64,
+    show_default=True,
+    help="Number of subtasks K.",
+)
+@click.option(
+    "--n-seeds", type=click.IntRange(1, 1000), default=3, show_default=True, help="Independent draws."
+)
+@click.option(
+    "--steps", type=click.IntRange(1, 10**9), default=6000, show_default=True, help="The last step."
+)
+@click.option(
+    "--scatter",
+    type=click.FloatRange(0, 3),
+    default=0.3,
+    show_default=True,
+    help="Standard deviation of log learning times.",
+)
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Decides all that is random."
+)
+@click.option(
+    "--list",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_list_worlds,
+    help="List the worlds.",
+)
+def simulate(
+    world: str,
+    out: Path,
+    alpha: float | None,
+    n_subtasks: int,
+    n_seeds: int,
+    steps: int,
+    scatter: float,
+    seed: int,
+) -> None:
+    """Write curves of WORLD, in which it is known what is learned, when and in which order.
+
+    They have the widths of the demo and the schema of trained ones. Some worlds hold to the hypothesis and
+    some break it in one way each, so `quanta analyze` can be tried on them. Prints the path.
+    """
+    from analysis import simulate
+    from quanta import save_curves
+
+    if world == "uniform" and alpha is not None:
+        raise click.UsageError("--alpha is not for the world uniform, whose frequencies are equal")
+    curves = simulate(
+        world,
+        alpha=0.4 if alpha is None else alpha,
+        n_subtasks=n_subtasks,
+        n_seeds=n_seeds,
+        steps=steps,
+        scatter=scatter,
+        seed=seed,
+    )
+    save_curves(curves, out)
+    click.echo(out)
 
 
 def _analysis_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -348,35 +648,36 @@ def analyze(
 ) -> None:
     """Analyze PATH, a run directory or a netCDF file of curves, and print the verdict.
 
-    For a run directory, also writes verdict.json, q_sequence.csv and scaling.csv to its folder analysis/.
+    For a run directory, also writes to its folder analysis/: verdict.json, scaling.csv and a table for each
+    part of the evidence.
     """
-    from rich.console import Console
-
-    from analysis import judge, learning_times, render, select, tabulate_q_sequence
+    from analysis import gather_evidence, judge, render, select
     from quanta import load
+    from quanta.store import inside
 
     curves = load(path)
     _say_missing(curves.attrs)
     chosen = select(curves, alpha, n_train)
     verdict = judge(chosen, tau=tau, confidence=confidence, n_bootstrap=bootstrap, seed=seed)
+    evidence = gather_evidence(chosen, tau=tau, confidence=confidence, seed=seed)
     if path.is_dir():
-        from tasks.atomic import atomic_write
-
-        folder = path / "analysis"
-        with atomic_write(folder / "verdict.json") as file:
-            file.write_text(json.dumps(verdict.to_dict(), indent=2) + "\n")
-        for name, table in (
-            ("q_sequence", tabulate_q_sequence(learning_times(chosen, tau))),
-            ("scaling", verdict.scaling),
-        ):
-            with atomic_write(folder / f"{name}.csv") as file:
-                table.to_csv(file, index=False)
+        _save_analysis(inside(path, "analysis"), verdict, evidence)
     if as_json:
         click.echo(json.dumps(verdict.to_dict()))
     else:
-        render(verdict, Console(width=None if sys.stdout.isatty() else TABLE_WIDTH))
+        render(verdict, evidence, _console())
     if strict and verdict.outcome != "supported":
         sys.exit(EXIT_NOT_SUPPORTED)
+
+
+def _save_analysis(folder: Path, verdict: "Verdict", evidence: "Evidence") -> None:
+    from tasks.atomic import atomic_write
+
+    with atomic_write(folder / "verdict.json") as file:
+        file.write_text(json.dumps(verdict.to_dict(), indent=2) + "\n")
+    for name, table in {"scaling": verdict.scaling, **vars(evidence)}.items():
+        with atomic_write(folder / f"{name}.csv") as file:
+            table.to_csv(file, index=False)
 
 
 @main.command(short_help="Draw the figures.")
@@ -403,15 +704,23 @@ def figures(
     n_train: float | None,
     tau: float,
 ) -> None:
-    """Draw the seven figures of PATH, a run directory or a netCDF file of curves; prints their paths."""
+    """Draw the figures of PATH, a run directory or a netCDF file of curves; prints their paths."""
     from analysis import save_figures, select
     from quanta import load
+    from quanta.store import inside
 
     curves = load(path)
     _say_missing(curves.attrs)
-    folder = out or (path if path.is_dir() else path.parent) / "figures"
+    folder = out or inside(path if path.is_dir() else path.parent, "figures")
     for file in save_figures(select(curves, alpha, n_train), folder, format=file_format, tau=tau):
         click.echo(file)
+
+
+def _console() -> "Console":
+    """Where a table is printed to."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else TABLE_WIDTH)
 
 
 @main.command(short_help="Train, analyze and draw the demo study.")
@@ -428,7 +737,8 @@ def demo(ctx: click.Context, out: Path, device: str) -> None:
     """Train the shipped demo study, print its verdict and draw its figures, in a minute or two."""
     from quanta import load_study
 
-    run, result = _train(load_study("demo"), out, device, overwrite=False)
+    study = load_study("demo")
+    run, result = _train(study, out, overwrite=False, sweep=_sweep_here(study, device))
     ctx.invoke(analyze, path=run.path)
     click.echo()
     ctx.invoke(figures, path=run.path)

@@ -1,5 +1,6 @@
 from ._version import __version__
 from .curves import CurvesError, combine, load_curves, make_curves, save_curves, validate
+from .lock import LockedError
 from .population import Population, count_parameters
 from .spec import (
     EvaluationSpec,
@@ -10,18 +11,23 @@ from .spec import (
     load_study,
     shipped_studies,
 )
+from .status import Status, UnitStatus, read_status
 from .store import Manifest, RunDirectory, StoreError, load, load_population
 from .sweep import SweepResult, resolve_device, run_sweep
 from .training import DivergedError, TrainedUnit, Trainer, train_unit
+from .verification import Damage, Verification, verify
 
 __all__ = [
     "CurvesError",
+    "Damage",
     "DivergedError",
     "EvaluationSpec",
+    "LockedError",
     "Manifest",
     "Population",
     "PopulationSpec",
     "RunDirectory",
+    "Status",
     "StoreError",
     "StudySpec",
     "SweepResult",
@@ -29,6 +35,8 @@ __all__ = [
     "Trainer",
     "TrainingSpec",
     "UnitSpec",
+    "UnitStatus",
+    "Verification",
     "__version__",
     "combine",
     "count_parameters",
@@ -37,10 +45,12 @@ __all__ = [
     "load_population",
     "load_study",
     "make_curves",
+    "read_status",
     "resolve_device",
     "run_sweep",
     "save_curves",
     "shipped_studies",
     "train_unit",
     "validate",
+    "verify",
 ]

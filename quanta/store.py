@@ -10,29 +10,36 @@ import os
 import platform
 import shutil
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
-import torch
-import xarray as xr
 from pydantic import Field
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 
 from quanta._version import __version__
-from quanta.curves import combine, load_curves, save_curves
-from quanta.population import Population
+from quanta.lock import hold
+from quanta.size import MAX_CURVES_BYTES
 from quanta.spec import StudySpec, UnitSpec
-from quanta.training import TrainedUnit, make_population
 from tasks.atomic import atomic_write
-from tasks.config import Config, ConfigError
+from tasks.config import Config, ConfigError, read_text
+from tasks.memory import format_bytes, memory_size
 from tasks.seeds import Stream, derive_seed
+
+# What loads torch or xarray is imported where it is needed: to see how far a study is must not take seconds.
+if TYPE_CHECKING:
+    import torch
+    import xarray as xr
+
+    from quanta.population import Population
+    from quanta.training import TrainedUnit
+
+UNIT_FILES = ("curves.nc", "weights.safetensors")
+"""The files of a unit that is done, besides its manifest."""
 
 _AXES = ("alpha", "n_train", "seed")
 _DERIVED = ("units", "analysis", "figures")
-_UNIT_FILES = ("curves.nc", "weights.safetensors")
 
 
 class StoreError(ValueError):
@@ -58,8 +65,8 @@ class Manifest(Config):
     """Versions of what computed it."""
     started: str
     """ISO 8601 time."""
-    seconds: float
-    """Duration of the training."""
+    seconds: float = Field(allow_inf_nan=False)
+    """Duration of the training, interruptions left out."""
     checksums: dict[str, str]
     """SHA-256 of each file of the unit."""
 
@@ -84,8 +91,8 @@ class RunDirectory:
         if not file.is_file():
             raise StoreError(f"{self.path}: not a run directory (it has no study.json)")
         try:
-            self.study = StudySpec.parse(file.read_text())
-        except (ConfigError, UnicodeDecodeError) as error:
+            self.study = StudySpec.parse(read_text(file))
+        except ConfigError as error:
             raise StoreError(f"{file}: not a study of this version ({error})") from error
 
     @classmethod
@@ -100,7 +107,7 @@ class RunDirectory:
             May be new, empty, or a run directory of the same study; the axes may have changed.
         study : StudySpec
         overwrite : bool, default False
-            Delete the units, analysis and figures of a run directory that is there.
+            Delete the units, analysis and figures of a run directory that is there, if nobody trains a unit.
 
         Returns
         -------
@@ -109,30 +116,39 @@ class RunDirectory:
         Raises
         ------
         StoreError
-            If the folder holds something else, or another study and `overwrite` is false.
+            If the folder holds something else; if it holds another study and `overwrite` is false, or units
+            that cannot be deleted and it is true.
+        LockedError
+            If somebody trains a unit of what is to be deleted.
         """
         path = Path(path)
         file = path / "study.json"
         if file.exists():
+            there = cls(path).study  # a folder is ours if its study can be read
             if overwrite:
-                for name in _DERIVED:
-                    shutil.rmtree(path / name, ignore_errors=True)
+                _delete_derived(path)
             else:
-                _check_same(cls(path).study, study, path)
+                _check_same(there, study, path)
         elif path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise StoreError(f"{path}: neither empty nor a run directory; choose another --out")
         _write_json(file, study.model_dump_json(indent=2))
         return cls(path)
 
     def folder(self, unit: UnitSpec) -> Path:
-        """Where the files of a unit are."""
-        return self.path / "units" / unit.id
+        """Where the files of a unit are.
+
+        Raises
+        ------
+        StoreError
+            If it is a link, since what is written must stay in the run directory.
+        """
+        return inside(self.path, "units", unit.id)
 
     def manifest(self, unit: UnitSpec) -> Manifest | None:
         """Read the manifest of a unit; None if there is none, or none that is readable."""
         try:
-            return Manifest.parse((self.folder(unit) / "manifest.json").read_text())
-        except (OSError, ConfigError, UnicodeDecodeError):
+            return Manifest.parse(read_text(self.folder(unit) / "manifest.json"))
+        except (OSError, ConfigError):
             return None
 
     def is_done(self, unit: UnitSpec) -> bool:
@@ -140,12 +156,16 @@ class RunDirectory:
         manifest = self.manifest(unit)
         return manifest is not None and manifest.unit == unit and _is_whole(self.folder(unit), manifest)
 
-    def pending(self) -> list[UnitSpec]:
-        """List the units of the study that are not done."""
-        return [unit for unit in self.study.units() if not self.is_done(unit)]
+    def pending(self, units: Iterable[UnitSpec] | None = None) -> list[UnitSpec]:
+        """List those units of the study, or of the given ones, that are not done."""
+        return [unit for unit in (self.study.units() if units is None else units) if not self.is_done(unit)]
+
+    def lock(self, units: Iterable[UnitSpec]) -> AbstractContextManager[None]:
+        """Let nobody else train these units while a block runs; `LockedError` if somebody does."""
+        return hold(self.folder(unit) for unit in units)
 
     def write_done(
-        self, unit: UnitSpec, trained: TrainedUnit, *, device: torch.device, started: datetime
+        self, unit: UnitSpec, trained: "TrainedUnit", *, device: "torch.device", started: datetime
     ) -> None:
         """Store a trained unit: its curves, its weights, and last its manifest.
 
@@ -162,26 +182,31 @@ class RunDirectory:
         OSError
             If a file cannot be written.
         """
+        from quanta.curves import save_curves
+        from quanta.weights import save_weights
+
         folder = self.folder(unit)
         save_curves(trained.curves, folder / "curves.nc")
-        weights = {name: x.detach().cpu() for name, x in trained.population.state_dict().items()}
-        with atomic_write(folder / "weights.safetensors") as temporary:
-            save_file(weights, temporary, {"unit": unit.model_dump_json()})
-        self._write_manifest(unit, "done", None, device, started, _UNIT_FILES)
+        save_weights(trained.population, folder / "weights.safetensors", unit)
+        self._write_manifest(unit, "done", None, device, started, trained.seconds, UNIT_FILES)
 
-    def write_failed(self, unit: UnitSpec, reason: str, *, device: torch.device, started: datetime) -> None:
+    def write_failed(self, unit: UnitSpec, reason: str, *, device: "torch.device", started: datetime) -> None:
         """Record that a unit failed on its own, and why."""
-        self._write_manifest(unit, "failed", reason, device, started, ())
+        seconds = (datetime.now(UTC) - started).total_seconds()
+        self._write_manifest(unit, "failed", reason, device, started, seconds, ())
 
     def _write_manifest(
         self,
         unit: UnitSpec,
         status: Literal["done", "failed"],
         reason: str | None,
-        device: torch.device,
+        device: "torch.device",
         started: datetime,
+        seconds: float,
         files: Iterable[str],
     ) -> None:
+        import torch
+
         folder = self.folder(unit)
         manifest = Manifest(
             schema=1,
@@ -197,12 +222,12 @@ class RunDirectory:
                 "numpy": np.__version__,
             },
             started=started.isoformat(timespec="seconds"),
-            seconds=(datetime.now(UTC) - started).total_seconds(),
-            checksums={name: _checksum(folder / name) or "" for name in files},
+            seconds=seconds,
+            checksums={name: checksum(folder / name) or "" for name in files},
         )
         _write_json(folder / "manifest.json", manifest.model_dump_json(indent=2, by_alias=True))
 
-    def load(self) -> xr.Dataset:
+    def load(self) -> "xr.Dataset":
         """Read the curves of the units that are done.
 
         Seeds that are not done at every (alpha, n_train) are left out; the attribute `units_missing` counts
@@ -216,8 +241,10 @@ class RunDirectory:
         Raises
         ------
         StoreError
-            If no seed is done at every (alpha, n_train).
+            If no seed is done at every (alpha, n_train), or the curves are more than fit in memory.
         """
+        from quanta.curves import combine, load_curves
+
         units = self.study.units()
         done = {unit for unit in units if self.is_done(unit)}
         missing = [unit for unit in units if unit not in done]
@@ -228,11 +255,22 @@ class RunDirectory:
                 f"{self.path}: {len(done)} of {len(units)} units are done and no seed is complete; "
                 f"train the rest first, such as {missing[0].id}"
             )
-        curves = combine([load_curves(self.folder(unit) / "curves.nc") for unit in usable])
+        most = min(MAX_CURVES_BYTES, memory_size() // 3)  # the parts and the whole are held at once
+        parts: list[xr.Dataset] = []
+        size = 0
+        for unit in usable:
+            parts.append(load_curves(self.folder(unit) / "curves.nc"))
+            size += parts[-1].nbytes
+            if size > most:
+                raise StoreError(
+                    f"{self.path}: the curves of {len(usable)} units must take at most {format_bytes(most)}, "
+                    f"not {format_bytes(size)} for {len(parts)} of them"
+                )
+        curves = combine(parts)
         return curves.assign_attrs(study=self.study.model_dump_json(), units_missing=len(missing))
 
 
-def load(path: str | os.PathLike[str]) -> xr.Dataset:
+def load(path: str | os.PathLike[str]) -> "xr.Dataset":
     """Read Curves from a run directory or a netCDF file.
 
     Parameters
@@ -254,10 +292,12 @@ def load(path: str | os.PathLike[str]) -> xr.Dataset:
     CurvesError
         If the data do not fit the schema.
     """
+    from quanta.curves import load_curves
+
     return RunDirectory(path).load() if Path(path).is_dir() else load_curves(path)
 
 
-def load_population(folder: str | os.PathLike[str]) -> Population:
+def load_population(folder: str | os.PathLike[str]) -> "Population":
     """Read the trained population of one unit, on the CPU.
 
     Parameters
@@ -274,29 +314,72 @@ def load_population(folder: str | os.PathLike[str]) -> Population:
     StoreError
         If the folder does not hold a unit that is done, or its files do not fit its manifest.
     """
+    from quanta.weights import WeightsError, load_weights
+
     folder = Path(folder)
     try:
-        manifest = Manifest.parse((folder / "manifest.json").read_text())
+        manifest = Manifest.parse(read_text(folder / "manifest.json"))
         if not _is_whole(folder, manifest):
             raise StoreError(f"{folder}: not a unit that is done (it failed, or its files have changed)")
-        unit = manifest.unit
-        population = make_population(unit)
-        population.load_state_dict(load_file(folder / "weights.safetensors"))
-    except (OSError, ConfigError, UnicodeDecodeError, SafetensorError, RuntimeError) as error:
-        reason = " ".join(str(error).split())  # torch says what does not fit on several lines
-        raise StoreError(f"{folder}: not a unit that is done ({reason})") from error
-    return population
+        return load_weights(folder / "weights.safetensors", manifest.unit)
+    except (OSError, ConfigError, WeightsError) as error:
+        raise StoreError(f"{folder}: not a unit that is done ({error})") from error
+
+
+def inside(path: Path, *names: str) -> Path:
+    """Where a folder inside a run directory is.
+
+    Parameters
+    ----------
+    path : Path
+        The run directory, which may itself be a link.
+    names : str
+        The folder, step by step.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    StoreError
+        If a step is a link, since what is written must stay in the run directory.
+    """
+    for name in names:
+        path = path / name
+        if path.is_symlink():
+            raise StoreError(f"{path}: expected a folder, found a link; a run directory holds its own files")
+    return path
+
+
+def _delete_derived(path: Path) -> None:
+    """Delete what a study made in its run directory, if nobody is at work on it; of a link, the link."""
+    for name in _DERIVED:
+        if (path / name).is_symlink():
+            (path / name).unlink()
+    units = path / "units"
+    with hold(folder for folder in units.glob("*") if folder.is_dir() and not folder.is_symlink()):
+        for name in _DERIVED:
+            # The locks are there until the block ends; file servers keep folders that hold an open file.
+            shutil.rmtree(path / name, ignore_errors=True)
+    for left in units.glob("*/manifest.json"):
+        raise StoreError(f"{left}: cannot be deleted")
 
 
 def _check_same(there: StudySpec, study: StudySpec, path: Path) -> None:
     """Refuse another study; a longer or shorter axis is the same study with other units."""
-    before, now = (json.loads(s.model_dump_json(exclude={*_AXES, "description"})) for s in (there, study))
-    changed = sorted(key for key, value in _flatten(now).items() if _flatten(before)[key] != value)
+    changed = changed_keys(there, study)
     if changed:
         raise StoreError(
             f"{path}: holds another study (different {', '.join(changed)}); "
             "choose another --out, or --overwrite to delete it"
         )
+
+
+def changed_keys(before: Config, now: Config) -> list[str]:
+    """List the keys whose values differ between two studies, or two units; their axes are left out."""
+    flat = [_flatten(json.loads(x.model_dump_json(exclude={*_AXES, "description"}))) for x in (before, now)]
+    return sorted(key for key, value in flat[1].items() if flat[0][key] != value)
 
 
 def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -308,16 +391,19 @@ def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _write_json(path: Path, text: str) -> None:
     with atomic_write(path) as temporary:
-        temporary.write_text(text + "\n")
+        temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def _is_whole(folder: Path, manifest: Manifest) -> bool:
     """Whether a unit was trained to its end and its files are those of its manifest."""
-    digests = {name: _checksum(folder / name) for name in _UNIT_FILES}
+    digests = {name: checksum(folder / name) for name in UNIT_FILES}
     return manifest.status == "done" and manifest.checksums == digests
 
 
-def _checksum(path: Path) -> str | None:
+def checksum(path: Path) -> str | None:
+    """Compute the SHA-256 of a file, in hexadecimal digits; None if it cannot be read."""
+    if not path.is_file():  # a pipe or a device has no end
+        return None
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,14 +1,36 @@
-"""Run the units of a study, one after another."""
+"""Run the units of a study."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Literal
 
 import torch
 
+from quanta.checkpoint import Checkpoint, CheckpointError
+from quanta.spec import UnitSpec
 from quanta.store import RunDirectory
-from quanta.training import train_unit
+from quanta.training import StoppedError, train_unit
+from tasks.atomic import remove_leftovers
 from tasks.config import ConfigError
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one unit.
+
+    Attributes
+    ----------
+    status : {"done", "failed", "stopped"}
+    reason : str or None
+        Why it failed on its own.
+    note : str or None
+        What the user should know besides, such as that a checkpoint was damaged.
+    """
+
+    status: Literal["done", "failed", "stopped"]
+    reason: str | None = None
+    note: str | None = None
 
 
 @dataclass(frozen=True)
@@ -23,11 +45,17 @@ class SweepResult:
         Units that were done before.
     failed : dict of str to str
         Unit id to the reason why it failed.
+    notes : tuple of str
+        What the user should know besides.
+    stopped : bool
+        Whether it was asked to stop, and units are left.
     """
 
     n_done: int
     n_kept: int
     failed: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    stopped: bool = False
 
 
 def resolve_device(name: str) -> torch.device:
@@ -53,15 +81,69 @@ def resolve_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def train_and_store(
+    run: RunDirectory,
+    unit: UnitSpec,
+    device: torch.device | str = "cpu",
+    on_progress: Callable[[int], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> Outcome:
+    """Train one unit of a run directory, from its checkpoint if it has one, and store what came of it.
+
+    Parameters
+    ----------
+    run : RunDirectory
+    unit : UnitSpec
+        One of its units.
+    device, on_progress, should_stop
+        As in `train_unit`.
+
+    Returns
+    -------
+    Outcome
+        A unit that fails on its own (it diverged, ran out of memory or is not for this device) is recorded
+        with its reason.
+
+    Raises
+    ------
+    OSError
+        If results cannot be written.
+    """
+    device = torch.device(device)
+    started = datetime.now(UTC)
+    remove_leftovers(run.folder(unit))
+    checkpoint = Checkpoint(run.folder(unit) / "checkpoint.safetensors")
+    note = None
+    try:
+        try:
+            trained = train_unit(unit, device, on_progress, checkpoint, should_stop)
+        except CheckpointError as error:
+            note = f"{error}; the unit starts again"
+            checkpoint.remove()
+            trained = train_unit(unit, device, on_progress, checkpoint, should_stop)
+    except StoppedError:
+        return Outcome("stopped", note=note)
+    except (RuntimeError, MemoryError, ConfigError) as error:  # torch raises RuntimeError out of memory
+        reason = str(error) or type(error).__name__
+        run.write_failed(unit, reason, device=device, started=started)
+        checkpoint.remove()
+        return Outcome("failed", reason, note)
+    run.write_done(unit, trained, device=device, started=started)
+    checkpoint.remove()
+    return Outcome("done", note=note)
+
+
 def run_sweep(
     run: RunDirectory,
     device: torch.device | str = "cpu",
     on_progress: Callable[[int], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+    units: Sequence[UnitSpec] | None = None,
 ) -> SweepResult:
-    """Train the units of a run directory that are not done.
+    """Train the units of a run directory that are not done, one after another.
 
-    A unit that fails on its own, such as by diverging, is recorded with its reason and the others go on. An
-    interruption leaves the units that are done; calling this again continues.
+    A unit that fails on its own is recorded with its reason and the others go on. Calling this again after an
+    interruption continues.
 
     Parameters
     ----------
@@ -69,6 +151,10 @@ def run_sweep(
     device : torch.device or str, default "cpu"
     on_progress : callable, optional
         Called with a number of optimisation steps that need no longer be taken.
+    should_stop : callable, optional
+        Asked after every step; when it says so, the unit at work is kept and the sweep ends.
+    units : sequence of UnitSpec, optional
+        Which of its units are meant; all by default.
 
     Returns
     -------
@@ -79,12 +165,14 @@ def run_sweep(
     OSError
         If results cannot be written.
     """
-    device = torch.device(device)
     advance = on_progress or (lambda n_steps: None)
-    pending = run.pending()
-    failed = {}
+    units = run.study.units() if units is None else units
+    pending = run.pending(units)
+    n_kept = len(units) - len(pending)
+    n_done = 0
+    failed: dict[str, str] = {}
+    notes: list[str] = []
     for unit in pending:
-        started = datetime.now(UTC)
         n_left = unit.training.steps
 
         def on_steps(n_steps: int) -> None:
@@ -92,12 +180,14 @@ def run_sweep(
             n_left -= n_steps
             advance(n_steps)
 
-        try:
-            trained = train_unit(unit, device, on_steps)
-        except (RuntimeError, MemoryError) as error:  # diverged, out of memory; torch raises RuntimeError
-            failed[unit.id] = str(error) or type(error).__name__
-            run.write_failed(unit, failed[unit.id], device=device, started=started)
+        outcome = train_and_store(run, unit, device, on_steps, should_stop)
+        if outcome.note is not None:
+            notes.append(outcome.note)
+        if outcome.status == "stopped":
+            return SweepResult(n_done, n_kept, failed, tuple(notes), stopped=True)
+        if outcome.reason is not None:
+            failed[unit.id] = outcome.reason
             advance(n_left)
         else:
-            run.write_done(unit, trained, device=device, started=started)
-    return SweepResult(len(pending) - len(failed), len(run.study.units()) - len(pending), failed)
+            n_done += 1
+    return SweepResult(n_done, n_kept, failed, tuple(notes))

@@ -4,19 +4,21 @@ Shapes: B samples, K subtasks, G members.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from time import perf_counter
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 import xarray as xr
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
 from quanta.capture import STEPS_PER_REPLAY, CapturedSteps
-from quanta.curves import make_curves
+from quanta.curves import VARIABLES, make_curves
 from quanta.population import Population, count_parameters
 from quanta.spec import UnitSpec, alpha_coordinate, n_train_coordinate
 from tasks.config import ConfigError
@@ -47,6 +49,27 @@ class DivergedError(RuntimeError):
     """A loss that is no longer finite; says at which step and for which widths."""
 
 
+class StateError(ValueError):
+    """A state that is not one of this unit."""
+
+
+class StoppedError(RuntimeError):
+    """Training was asked to stop, and did between two steps."""
+
+
+class Keeper(Protocol):
+    """What keeps a unit on its way; see `quanta.checkpoint.Checkpoint`."""
+
+    def restore(self, trainer: "Trainer") -> bool:
+        """Put a new trainer where the unit was left; False if it was not begun."""
+
+    def save_if_due(self, trainer: "Trainer") -> None:
+        """Keep the state, if it is time."""
+
+    def save(self, trainer: "Trainer") -> None:
+        """Keep the state."""
+
+
 @dataclass(frozen=True)
 class TrainedUnit:
     """What training a unit leaves behind.
@@ -57,10 +80,13 @@ class TrainedUnit:
         Axes of length one for alpha, n_train and seed.
     population : Population
         As it was after the last step.
+    seconds : float
+        Time that it took, interruptions left out.
     """
 
     curves: xr.Dataset
     population: Population
+    seconds: float
 
 
 class Trainer:
@@ -83,6 +109,10 @@ class Trainer:
         Steps taken so far.
     samples_seen : Tensor of int64, shape (K,)
         Training samples of each subtask so far.
+    evaluations : list of dict
+        What `record` measured so far.
+    seconds : float
+        Time spent on the unit before this trainer took it up.
     """
 
     def __init__(self, unit: UnitSpec, device: torch.device | str = "cpu") -> None:
@@ -90,6 +120,9 @@ class Trainer:
         self.device = torch.device(device)
         check_precision(unit.training.precision, self.device)
         self.n_steps = 0
+        self.seconds = 0.0
+        self.evaluations: list[dict[str, NDArray[Any]]] = []
+        self._created = perf_counter()
         self.task = MultitaskSparseParity(unit.task_spec, unit.seed, self.device)
         self.population = make_population(unit, self.device, self._generator("init"))
         if unit.training.freeze_first_layer:
@@ -104,6 +137,7 @@ class Trainer:
             capturable=self.device.type == "cuda",
         )
         self._captured: CapturedSteps | None = None
+        self._has_stepped = False
         self.samples_seen = torch.zeros(unit.task.n_subtasks, dtype=torch.int64, device=self.device)
         self._data = self._generator("data")
         self._one = torch.ones((), dtype=torch.int64, device=self.device)
@@ -128,7 +162,7 @@ class Trainer:
             Steps taken.
         """
         taken = 1
-        if self.device.type == "cuda" and self.n_steps > 0 and most >= STEPS_PER_REPLAY:
+        if self.device.type == "cuda" and self._has_stepped and most >= STEPS_PER_REPLAY:
             if self._captured is None:
                 assert self._data is not None
                 self._captured = CapturedSteps(self.step, self._data)
@@ -136,6 +170,7 @@ class Trainer:
             taken = STEPS_PER_REPLAY
         else:
             self.step()
+            self._has_stepped = True
         self.n_steps += taken
         return taken
 
@@ -145,6 +180,101 @@ class Trainer:
         self.samples_seen.scatter_add_(0, batch.subtask, self._one.expand_as(batch.subtask))
         self.population.compute_gradients(*batch)
         self.optimizer.step()
+
+    def record(self) -> None:
+        """Evaluate, and append to `evaluations` what was measured.
+
+        Raises
+        ------
+        DivergedError
+            If a loss is not finite.
+        """
+        measured = {name: values.cpu().numpy() for name, values in self.evaluate().items()}
+        _check_finite(measured["loss"], self.unit, self.n_steps)
+        self.evaluations.append(measured | {"samples_seen": self.samples_seen.cpu().numpy().copy()})
+
+    def elapsed(self) -> float:
+        """Seconds spent on the unit so far, interruptions left out."""
+        return self.seconds + perf_counter() - self._created
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything that decides how training goes on, by name; the tensors are not copied.
+
+        The task, the training set and the test set are not in it: the unit decides them.
+        """
+        assert self._data is not None  # there is none on "meta"
+        state = {f"population.{name}": tensor for name, tensor in self.population.state_dict().items()}
+        for name, parameter in self.population.named_parameters():
+            for key, tensor in self.optimizer.state.get(parameter, {}).items():
+                state[f"optimizer.{name}.{key}"] = tensor
+        for name in self.evaluations[0] if self.evaluations else ():
+            stacked = np.stack([evaluation[name] for evaluation in self.evaluations])
+            state[f"evaluations.{name}"] = torch.from_numpy(stacked)
+        return state | {
+            "generator": self._data.get_state(),
+            "samples_seen": self.samples_seen,
+            "n_steps": torch.tensor(self.n_steps),
+            "seconds": torch.tensor(self.elapsed(), dtype=torch.float64),
+        }
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Go on where `state` was taken, from a trainer of the same unit on the same kind of device.
+
+        Raises
+        ------
+        StateError
+            If it does not fit the unit.
+        """
+        parts: dict[str, dict[str, Tensor]] = {"population": {}, "optimizer": {}, "evaluations": {}}
+        try:
+            for name, tensor in state.items():
+                part, _, rest = name.partition(".")
+                if rest:
+                    parts[part][rest] = tensor
+            n_steps = int(state["n_steps"])
+            measured = {name: values.numpy() for name, values in parts["evaluations"].items()}
+            self._check_measured(measured, n_steps)
+            self.population.load_state_dict(parts["population"])
+            for name, parameter in self.population.named_parameters():
+                of_parameter = {
+                    key.removeprefix(f"{name}."): tensor.to(self.device)
+                    for key, tensor in parts["optimizer"].items()
+                    if key.startswith(f"{name}.")
+                }
+                found = {key: (tensor.dtype, tuple(tensor.shape)) for key, tensor in of_parameter.items()}
+                moment = (parameter.dtype, tuple(parameter.shape))
+                expected = {"step": (torch.float32, ()), "exp_avg": moment, "exp_avg_sq": moment}
+                if found != (expected if parameter.requires_grad and n_steps else {}):
+                    raise ValueError(f"the optimiser's state of {name} has the types and shapes {found}")
+                if of_parameter:
+                    self.optimizer.state[parameter] = of_parameter
+            self.samples_seen.copy_(state["samples_seen"])
+            assert self._data is not None
+            self._data.set_state(state["generator"])
+            self.seconds = float(state["seconds"])
+            if not (0 <= n_steps <= self.unit.training.steps and 0 <= self.seconds < math.inf):
+                raise ValueError(f"it is at step {n_steps} after {self.seconds} s")
+        except (KeyError, RuntimeError, ValueError, TypeError, OverflowError) as error:
+            raise StateError(" ".join(str(error).split())) from error
+        self.n_steps = n_steps
+        n_kept = len(next(iter(measured.values()))) if measured else 0
+        self.evaluations = [{name: values[i] for name, values in measured.items()} for i in range(n_kept)]
+
+    def _check_measured(self, measured: Mapping[str, NDArray[Any]], n_steps: int) -> None:
+        """Raise ValueError unless these are the evaluations up to a step; that at the step may be to come."""
+        n_before = int((self.unit.evaluation_steps < n_steps).sum())
+        if n_before == 0 and not measured:
+            return
+        K, G = self.unit.task.n_subtasks, len(self.population.widths)
+        shapes = {"loss": (G, K), "accuracy": (G, K), "brier": (G, K), "samples_seen": (K,)}
+        expected = {name: (VARIABLES[name].dtype, shape) for name, shape in shapes.items()}
+        found = {name: (str(values.dtype), values.shape[1:]) for name, values in measured.items()}
+        counts = {len(values) for values in measured.values()}
+        if found != expected or len(counts) > 1 or not counts <= {n_before, n_before + 1}:
+            raise ValueError(f"its evaluations are not those up to step {n_steps}")
+        for name, values in measured.items():
+            if not (np.isfinite(values) & (values >= 0) & (values <= VARIABLES[name].upper)).all():
+                raise ValueError(f"its evaluations of {name} are not from 0 to {VARIABLES[name].upper:g}")
 
     def evaluate(self) -> dict[str, Tensor]:
         """Measure every member on every subtask of the test set.
@@ -201,15 +331,21 @@ def train_unit(
     unit: UnitSpec,
     device: torch.device | str = "cpu",
     on_progress: Callable[[int], None] | None = None,
+    keeper: Keeper | None = None,
+    should_stop: Callable[[], bool] | None = None,
 ) -> TrainedUnit:
-    """Train the population of one unit from the beginning to the end.
+    """Train the population of one unit to the end, from the beginning or from where it was left.
 
     Parameters
     ----------
     unit : UnitSpec
     device : torch.device or str, default "cpu"
     on_progress : callable, optional
-        Called with the number of steps taken, as they are taken.
+        Called with a number of steps that need no longer be taken.
+    keeper : Keeper, optional
+        Where the unit is taken up, if it was begun, and kept on its way.
+    should_stop : callable, optional
+        Asked after every step; when it says so, the unit is kept and `StoppedError` raised.
 
     Returns
     -------
@@ -221,19 +357,26 @@ def train_unit(
         If the device cannot compute in the unit's precision.
     DivergedError
         If a loss is not finite at an evaluation.
+    StoppedError
+        If it was asked to stop.
     """
     trainer = Trainer(unit, device)
-    measured: list[dict[str, Any]] = []
+    if keeper is not None and keeper.restore(trainer) and on_progress is not None:
+        on_progress(trainer.n_steps)
     with own_threads(trainer.population), own_products(unit, trainer.device):
-        for step in unit.evaluation_steps.tolist():
+        for step in unit.evaluation_steps[len(trainer.evaluations) :].tolist():
             while trainer.n_steps < step:
                 taken = trainer.advance(step - trainer.n_steps)
                 if on_progress is not None:
                     on_progress(taken)
-            evaluation = {name: values.cpu().numpy() for name, values in trainer.evaluate().items()}
-            _check_finite(evaluation["loss"], unit, step)
-            measured.append(evaluation | {"samples_seen": trainer.samples_seen.cpu().numpy().copy()})
-    return TrainedUnit(_as_curves(trainer, measured), trainer.population)
+                if should_stop is not None and should_stop():
+                    if keeper is not None:
+                        keeper.save(trainer)
+                    raise StoppedError(f"stopped after step {trainer.n_steps}")
+                if keeper is not None:
+                    keeper.save_if_due(trainer)
+            trainer.record()
+    return TrainedUnit(_as_curves(trainer), trainer.population, trainer.elapsed())
 
 
 @contextmanager
@@ -273,8 +416,8 @@ def _check_finite(loss: np.ndarray[Any, Any], unit: UnitSpec, step: int) -> None
         raise DivergedError(f"the loss is not finite at step {step} for widths {widths}")
 
 
-def _as_curves(trainer: Trainer, measured: list[dict[str, Any]]) -> xr.Dataset:
-    unit = trainer.unit
+def _as_curves(trainer: Trainer) -> xr.Dataset:
+    unit, measured = trainer.unit, trainer.evaluations
     stacked = {name: np.stack([evaluation[name] for evaluation in measured]) for name in measured[0]}
     return make_curves(
         stacked["loss"].swapaxes(0, 1),  # widths before steps

@@ -19,13 +19,14 @@ from safetensors.torch import load_file
 import quanta
 from cli import main
 from quanta.curves import make_curves, save_curves
+from quanta.spec import load_study
 from quanta.store import RunDirectory, load
 from quanta.sweep import run_sweep
 from tasks.frequencies import zipf_frequencies
 from tasks.sparse_parity import MultitaskSparseParity
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = ["generate", "train", "analyze", "figures", "demo"]
+COMMANDS = ["generate", "train", "status", "verify", "simulate", "analyze", "figures", "demo"]
 FIGURES = [
     "learning_curves",
     "emergence_map",
@@ -34,6 +35,13 @@ FIGURES = [
     "learning_times",
     "reconstruction",
     "q_sequence",
+    "consensus",
+    "agreement",
+    "scaling_fits",
+    "window_audit",
+    "final_values",
+    "drops",
+    "reconstruction_null",
 ]
 
 
@@ -305,17 +313,26 @@ class TestTrain:
             assert line.startswith(f"failed: {unit}: the loss is not finite at step 1 for widths ")
 
     def test_interruption(self, tiny_toml, tmp_path, monkeypatch):
-        def interrupted(sweep, device, advance):
-            run_sweep(sweep, device, advance and None)
-            shutil.rmtree(next((sweep.path / "units").glob("*seed=1*")))
-            raise KeyboardInterrupt
+        def interrupted(sweep, device, advance, should_stop, units):
+            calls = iter(range(1, 1000))
+            return run_sweep(sweep, device, advance, lambda: next(calls) == 45, units)
 
         monkeypatch.setattr(quanta, "run_sweep", interrupted)
         result = run("train", tiny_toml, "--out", tmp_path / "run", exit_code=1)
         assert result.stdout == ""
         assert result.stderr.splitlines()[1:] == [
-            f"Error: interrupted: 2 of 3 units are done in {tmp_path / 'run'}; the same command continues"
+            f"Error: interrupted: 2 of 3 units are done in {tmp_path / 'run'}; the same command continues "
+            "where it stopped"
         ]
+
+    def test_a_damaged_checkpoint_is_told(self, tiny_toml, tmp_path):
+        unit = RunDirectory.create(tmp_path / "run", load_study(tiny_toml)).study.units()[0]
+        file = RunDirectory(tmp_path / "run").folder(unit) / "checkpoint.safetensors"
+        file.parent.mkdir(parents=True)
+        file.write_bytes(b"damaged")
+        lines = run("train", tiny_toml, "--out", tmp_path / "run").stderr.splitlines()
+        assert lines[1].startswith(f"note: {file}: not a checkpoint of this unit (")
+        assert lines[1].endswith("); the unit starts again")
 
     def test_no_compiler_is_told(self, tiny_toml, tmp_path, monkeypatch):
         monkeypatch.setattr("quanta.kernel.why_not_compiled", lambda: "no C compiler")
@@ -368,7 +385,9 @@ class TestSignals:
         assert 1 <= left <= 3
         assert f"interrupted: {4 - left} of 4 units are done in {out}" in " ".join(shown.split())
         assert not list(out.rglob(".*"))
-        kept = {file: file.stat().st_mtime_ns for file in out.glob("units/*/*")}
+        done = [manifest.parent for manifest in out.glob("units/*/manifest.json")]
+        kept = {file: file.stat().st_mtime_ns for folder in done for file in folder.iterdir()}
+        assert len(list(out.rglob("checkpoint.safetensors"))) == 1
         result = run(*arguments)
         assert f"{left} of 4 units to train" in result.stderr
         assert RunDirectory(out).pending() == []
@@ -414,7 +433,8 @@ def several(tiny_study, tmp_path):
 
 class TestAnalyze:
     def check_schema(self, verdict):
-        assert list(verdict) == ["schema", "study", "outcome", "checks", "exponents", "learned"]
+        keys = ["schema", "study", "outcome", "settings", "checks", "exponents", "learned"]
+        assert list(verdict) == keys
         assert verdict["schema"] == 1
         assert verdict["outcome"] in ("supported", "rejected", "inconclusive")
         names = ["name", "statistic", "lower", "upper", "threshold", "passed", "why"]
@@ -423,10 +443,12 @@ class TestAnalyze:
             assert list(check) == names
             assert check["passed"] in (True, False, None)
         assert {"alpha_N", "alpha_S", "alpha_D", "beta"} <= set(verdict["exponents"])
-        names = ["estimate", "lower", "upper", "expected_infinite", "expected_finite"]
+        names = ["estimate", "lower", "upper", "expected_infinite", "expected_finite", "expected_count"]
         for exponent in verdict["exponents"].values():
-            assert list(exponent) == names
-            assert all(value is None or type(value) is float for value in exponent.values())
+            assert {*names, "bootstrap", "profile", "window", "n_points"} == set(exponent)
+            assert all(exponent[name] is None or type(exponent[name]) is float for name in names)
+            for interval in (exponent["bootstrap"], exponent["profile"]):
+                assert interval is None or interval[0] <= interval[1]
         for learned in verdict["learned"]:
             assert list(learned) == ["seed", "width", "n_parameters", "count", "subtasks"]
             assert learned["count"] == len(learned["subtasks"])
@@ -455,9 +477,17 @@ class TestAnalyze:
     def test_files_for_a_run_directory(self, copied):
         result = run("analyze", copied, "--json")
         assert sorted(path.name for path in (copied / "analysis").iterdir()) == [
+            "agreement.csv",
+            "by_tau.csv",
+            "consensus.csv",
+            "discreteness.csv",
+            "inversions.csv",
+            "learning_times.csv",
+            "models.csv",
             "q_sequence.csv",
             "scaling.csv",
             "verdict.json",
+            "windows.csv",
         ]
         there = json.loads((copied / "analysis" / "verdict.json").read_text(), parse_constant=refuse_constant)
         assert there == parse_json(result.stdout)
@@ -593,7 +623,7 @@ class TestDemo:
         result = run("demo", "--device", "cpu")
         assert "3 of 3 units to train" in result.stderr
         assert result.stdout.startswith("tiny: INCONCLUSIVE")
-        paths = result.stdout.splitlines()[-7:]
+        paths = result.stdout.splitlines()[-len(FIGURES) :]
         assert paths == [f"runs/demo/figures/{name}.png" for name in FIGURES]
         assert all(Path(path).is_file() for path in paths)
         assert Path("runs/demo/analysis/verdict.json").is_file()

@@ -143,7 +143,7 @@ class TestWrite:
         def fail(*arguments):
             raise OSError("no space left on device")
 
-        monkeypatch.setattr("quanta.store.save_file", fail)
+        monkeypatch.setattr("quanta.weights.save_file", fail)
         with pytest.raises(OSError, match="no space"):
             run.write_done(unit, trained, device=CPU, started=datetime.now(UTC))
         assert [path.name for path in run.folder(unit).iterdir()] == ["curves.nc"]

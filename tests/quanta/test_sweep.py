@@ -94,12 +94,42 @@ class TestRunSweep:
     def test_interrupted_between_the_files_of_a_unit(self, tiny_study, tmp_path, finished, monkeypatch):
         run = RunDirectory.create(tmp_path / "run", tiny_study)
         with monkeypatch.context() as patch:
-            patch.setattr("quanta.store.save_file", lambda *arguments: Interrupt(0)(1))
+            patch.setattr("quanta.weights.save_file", lambda *arguments: Interrupt(0)(1))
             with pytest.raises(KeyboardInterrupt):
                 run_sweep(run)
         assert len(unit_files(run.path)) == 1
         assert len(run.pending()) == 3
         run_sweep(run)
+        assert unit_files(run.path) == unit_files(finished)
+
+    @pytest.mark.parametrize(("after", "n_done"), [(1, 0), (20, 0), (33, 1), (60, 2)])
+    def test_a_stopped_one_continues_within_its_unit(
+        self, tiny_study, tmp_path, finished, trained, after, n_done
+    ):
+        run = RunDirectory.create(tmp_path / "run", tiny_study)
+        calls = iter(range(1, 1000))
+        stopped = run_sweep(run, should_stop=lambda: next(calls) >= after)
+        assert stopped == SweepResult(n_done=n_done, n_kept=0, stopped=True)
+        assert [file.parent.name for file in run.path.rglob("checkpoint.*")] == [
+            run.study.units()[n_done].id,
+        ]
+        n_steps = []
+        assert run_sweep(run, on_progress=n_steps.append) == SweepResult(n_done=3 - n_done, n_kept=n_done)
+        assert n_steps[0] == after - 20 * n_done  # taken before
+        assert sum(n_steps) == 20 * (3 - n_done)
+        assert unit_files(run.path) == unit_files(finished)
+
+    def test_a_damaged_checkpoint_is_said_and_its_unit_starts_again(self, tiny_study, tmp_path, finished):
+        run = RunDirectory.create(tmp_path / "run", tiny_study)
+        calls = iter(range(1, 1000))
+        run_sweep(run, should_stop=lambda: next(calls) >= 7)
+        [checkpoint] = run.path.rglob("checkpoint.*")
+        checkpoint.write_bytes(checkpoint.read_bytes()[:-1])
+        result = run_sweep(run)
+        assert (result.n_done, result.stopped) == (3, False)
+        [note] = result.notes
+        assert "not a checkpoint of this unit" in note
+        assert note.endswith("; the unit starts again")
         assert unit_files(run.path) == unit_files(finished)
 
     def test_progress_counts_the_steps_of_what_is_pending(self, copied, tiny_study):
@@ -112,7 +142,7 @@ class TestRunSweep:
         def fail(*arguments):
             raise OSError("no space left on device")
 
-        monkeypatch.setattr("quanta.store.save_file", fail)
+        monkeypatch.setattr("quanta.weights.save_file", fail)
         run = RunDirectory.create(tmp_path / "run", tiny_study)
         with pytest.raises(OSError, match="no space"):
             run_sweep(run)
@@ -125,11 +155,11 @@ class TestFailedUnits:
         """Let the unit of seed 1 fail."""
 
         def let_fail(error):
-            def train(unit, device, on_progress):
+            def train(unit, device, on_progress, *others):
                 if unit.seed == 1:
                     on_progress(1)
                     raise error
-                return train_unit(unit, device, on_progress)
+                return train_unit(unit, device, on_progress, *others)
 
             monkeypatch.setattr(sweep_module, "train_unit", train)
 

@@ -1,0 +1,425 @@
+"""Run the units of a study on the workers of a Dask cluster.
+
+Each unit is a future. A worker trains it as `run_sweep` would, in the run directory itself, which it must
+therefore see, and sends back only what became of it. A unit whose worker dies is given to another, which
+continues from its checkpoint.
+"""
+
+import logging
+import os
+import secrets
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from multiprocessing import resource_tracker
+from pathlib import Path
+from typing import Any
+
+import dask.config
+import torch
+from distributed import (
+    Client,
+    Future,
+    KilledWorker,
+    LocalCluster,
+    Security,
+    Worker,
+    WorkerPlugin,
+    get_worker,
+)
+
+from quanta.lock import LockedError, owner
+from quanta.spec import UnitSpec
+from quanta.store import RunDirectory
+from quanta.sweep import Outcome, SweepResult, resolve_device, train_and_store
+from quanta.training import check_precision
+from tasks.config import ConfigError
+
+N_RETRIES = 2
+"""Times that a unit is tried again after an error that is not its own, such as a file server's bad moment."""
+
+POLL_SECONDS = 0.1
+"""Between two looks at what came back: little work, and quick enough for Ctrl-C."""
+
+REPORT_SECONDS = 1.0
+"""Between two reports of a worker on its unit; a bar need not move more often."""
+
+LOCK_SECONDS = 1.0
+"""Between two attempts of a worker to lock its unit."""
+
+_TOPIC = "quanta"
+"""Where workers report; one for all sweeps, since the scheduler keeps a list for each."""
+
+_stopped: set[str] = set()
+"""In a worker: the tokens of the sweeps that it was told to stop."""
+
+
+class ClusterError(OSError):
+    """Workers or a scheduler that cannot be used; says which, and why."""
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What a worker is told of a sweep, besides its units."""
+
+    folder: Path
+    """The run directory, an absolute path."""
+    token: str
+    """Tells this sweep from every other."""
+    device: str
+    """Name of the device to train on."""
+    precision: str
+    """What the device must be able to compute in."""
+    n_threads: int
+    """Threads of a worker."""
+
+    @property
+    def mark(self) -> Path:
+        """The file by which a worker knows that it sees the run directory of the driver."""
+        return self.folder / f".sweep-{self.token}"
+
+
+@contextmanager
+def start_workers(n_workers: int) -> Iterator[Client]:
+    """Run workers on this machine while the block runs, one process each, reachable from this machine alone.
+
+    If torch sees several GPUs here, each worker sees one of them.
+
+    Parameters
+    ----------
+    n_workers : int
+
+    Yields
+    ------
+    Client
+    """
+    # Ctrl-C goes to every process of a terminal, but it is for the driver to tell the workers to stop. They
+    # inherit what is blocked here, as do the threads that start new ones for those that died. Python starts
+    # its resource tracker with the first of them, and unblocks all then, unless it has it already.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        cluster = LocalCluster(
+            n_workers=n_workers,
+            threads_per_worker=1,
+            silence_logs=logging.ERROR,
+            host="127.0.0.1",
+            dashboard_address=None,
+            scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},  # it answers a few requests all the same
+            memory_limit=None,  # Dask knows nothing of the memory of a unit, and would kill workers over it
+        )
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    with cluster, Client(cluster, set_as_default=False) as client:
+        gpus = visible_gpus(os.environ.get("CUDA_VISIBLE_DEVICES"), torch.cuda.device_count())
+        if len(gpus) > 1:
+            client.register_plugin(OneGpu(gpus))
+        yield client
+
+
+@contextmanager
+def connect(address: str, **tls: str) -> Iterator[Client]:
+    """Be connected to a Dask scheduler while the block runs.
+
+    Parameters
+    ----------
+    address : str
+        Such as ``"tcp://host:8786"`` or ``"tls://host:8786"``.
+    **tls
+        ``tls_ca_file``, ``tls_client_cert`` and ``tls_client_key``: paths of PEM files, if they are not
+        those of Dask's configuration.
+
+    Yields
+    ------
+    Client
+
+    Raises
+    ------
+    ClusterError
+        If it cannot be reached.
+    """
+    try:
+        client = Client(address, security=Security(**tls), set_as_default=False)
+    except OSError as error:
+        raise ClusterError(f"{address}: no scheduler can be reached there ({error})") from error
+    with client:
+        yield client
+
+
+def run_on_cluster(
+    run: RunDirectory,
+    client: Client,
+    device: str = "auto",
+    n_threads: int = 1,
+    on_progress: Callable[[int], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> SweepResult:
+    """Train the units of a run directory that are not done, on the workers of a Dask cluster.
+
+    A unit that fails on its own is recorded with its reason and the others go on; so is a unit during which
+    more workers died than the scheduler allows. Calling this again after an interruption continues.
+
+    Parameters
+    ----------
+    run : RunDirectory
+        On a file system that all workers see.
+    client : Client
+        Its workers must have one Dask thread each, since a unit takes a whole worker.
+    device : {"auto", "cpu", "cuda"}
+        Where each worker trains; "auto" is CUDA where a worker has it, else the CPU.
+    n_threads : int, default 1
+        Threads of each worker. Their number may change the last bits of the curves.
+    on_progress : callable, optional
+        Called with a number of optimisation steps that need no longer be taken.
+    should_stop : callable, optional
+        Asked several times a second; when it says so, the units at work are kept and the sweep ends.
+
+    Returns
+    -------
+    SweepResult
+
+    Raises
+    ------
+    ClusterError
+        If there is no worker, if some cannot do what is asked of them, or if the scheduler is lost.
+    LockedError
+        If somebody else trains one of the units.
+    OSError
+        If results cannot be written.
+    """
+    pending = run.pending()
+    n_kept = len(run.study.units()) - len(pending)
+    if not pending:
+        return SweepResult(0, n_kept)
+    for unit in pending:
+        who = owner(run.folder(unit))
+        if who is not None:
+            raise LockedError(
+                f"{run.path}: unit {unit.id} is being trained by {who}; wait for it, or stop it"
+            )
+    precision = run.study.training.precision
+    job = _Job(run.path.absolute(), secrets.token_hex(8), device, precision, n_threads)
+    job.mark.touch(exist_ok=False)
+    try:
+        _check_workers(client, job)
+        return _collect(run, client, job, pending, on_progress, should_stop)
+    finally:
+        job.mark.unlink(missing_ok=True)
+
+
+def visible_gpus(setting: str | None, n_gpus: int) -> list[str]:
+    """Names of the GPUs that torch sees, as ``CUDA_VISIBLE_DEVICES`` takes them.
+
+    Parameters
+    ----------
+    setting : str or None
+        ``CUDA_VISIBLE_DEVICES`` here, if it is set.
+    n_gpus : int
+        How many torch sees.
+
+    Returns
+    -------
+    list of str
+    """
+    names = [str(index) for index in range(n_gpus)] if setting is None else setting.split(",")
+    return [name.strip() for name in names[:n_gpus]]
+
+
+class OneGpu(WorkerPlugin):
+    """Lets each worker of `start_workers` see one GPU alone; those beyond the number of GPUs share.
+
+    Parameters
+    ----------
+    gpus : sequence of str
+        As ``CUDA_VISIBLE_DEVICES`` takes them.
+    """
+
+    def __init__(self, gpus: Sequence[str]) -> None:
+        self.gpus = gpus
+
+    def setup(self, worker: Worker) -> None:
+        """Choose by the worker's name, which is its number, before it uses CUDA."""
+        os.environ["CUDA_VISIBLE_DEVICES"] = self.gpus[int(worker.name) % len(self.gpus)]
+
+
+def _check_workers(client: Client, job: _Job) -> None:
+    """Raise ClusterError unless there are workers and all can take part."""
+    answers = client.run(_find_fault, job, on_error="return")
+    if not answers:
+        raise ClusterError("no worker is connected to the scheduler")
+    faults: dict[str, list[str]] = {}
+    for address, fault in answers.items():
+        if fault is not None:
+            faults.setdefault(str(fault), []).append(address)
+    if faults:
+        raise ClusterError("; ".join(f"{', '.join(where)}: {fault}" for fault, where in faults.items()))
+
+
+def _collect(
+    run: RunDirectory,
+    client: Client,
+    job: _Job,
+    pending: list[UnitSpec],
+    on_progress: Callable[[int], None] | None,
+    should_stop: Callable[[], bool] | None,
+) -> SweepResult:
+    """Give the units to the workers, and wait until something has become of each."""
+    started = datetime.now(UTC)
+    progress = _Progress(job.token, pending, on_progress or (lambda n_steps: None))
+    client.subscribe_topic(_TOPIC, progress.receive)
+    outcomes: dict[str, Outcome] = {}
+    futures: dict[Future[Outcome], UnitSpec] = {}
+    waiting = list(pending)
+    told: set[str] = set()
+    stopping = False
+    try:
+        while futures or (waiting and not stopping):
+            for future in [future for future in futures if future.done()]:
+                unit = futures.pop(future)
+                outcomes[unit.id] = outcome = _outcome(future, run, unit, started)
+                if outcome.status != "stopped":
+                    progress.finish(unit)
+            progress.show()
+            stopping = stopping or (should_stop is not None and should_stop())
+            workers = _workers(client)
+            if stopping:
+                _tell_to_stop(client, job, workers - told)
+                told |= workers
+            # No more than there are workers: a unit that waits behind another could start elsewhere, and
+            # would be blamed as well if that one kills the worker.
+            while waiting and not stopping and len(futures) < len(workers):
+                unit = waiting.pop(0)
+                # Not its id alone, which may be that of a future for another run directory.
+                key = f"{unit.id}-{job.token}"
+                futures[client.submit(_train, job, unit, key=key, pure=False, retries=N_RETRIES)] = unit
+            time.sleep(POLL_SECONDS)
+    except BaseException:
+        with suppress(Exception):  # what went wrong first is what matters
+            _tell_to_stop(client, job, _workers(client) - told)
+        raise
+    finally:
+        with suppress(Exception):  # the scheduler may be gone
+            client.unsubscribe_topic(_TOPIC)
+    return SweepResult(
+        n_done=sum(outcome.status == "done" for outcome in outcomes.values()),
+        n_kept=len(run.study.units()) - len(pending),
+        failed={unit: outcome.reason for unit, outcome in outcomes.items() if outcome.reason is not None},
+        notes=tuple(outcome.note for outcome in outcomes.values() if outcome.note is not None),
+        stopped=bool(waiting) or any(outcome.status == "stopped" for outcome in outcomes.values()),
+    )
+
+
+def _workers(client: Client) -> set[str]:
+    """Addresses of the workers that are there now."""
+    try:
+        return set(client.nthreads())
+    except OSError as error:
+        raise ClusterError(f"the scheduler was lost ({' '.join(str(error).split())})") from error
+
+
+def _outcome(future: "Future[Outcome]", run: RunDirectory, unit: UnitSpec, started: datetime) -> Outcome:
+    """Take what became of a unit from its future, which is done."""
+    try:
+        outcome: Outcome = future.result()
+    except KilledWorker as error:
+        reason = f"{error.allowed_failures + 1} workers died while they had it"
+        if not run.is_done(unit):
+            run.write_failed(unit, reason, device=torch.device("cpu"), started=started)
+        return Outcome("failed", reason)
+    except CancelledError as error:
+        raise ClusterError(f"the scheduler was lost ({' '.join(str(error).split())})") from error
+    return outcome
+
+
+def _tell_to_stop(client: Client, job: _Job, workers: set[str]) -> None:
+    if workers:
+        client.run(_stop, job.token, workers=list(workers), on_error="ignore")
+
+
+class _Progress:
+    """How far the units are, as their workers report."""
+
+    def __init__(self, token: str, units: Sequence[UnitSpec], advance: Callable[[int], None]) -> None:
+        self._token = token
+        self._advance = advance
+        self._shown = {unit.id: 0 for unit in units}
+        self._reported: dict[str, int] = {}
+
+    def receive(self, event: tuple[float, dict[str, Any]]) -> None:
+        """Take a report, in a thread of the client."""
+        _, report = event
+        if report["token"] == self._token:
+            self._reported[report["unit"]] = report["n_steps"]
+
+    def show(self) -> None:
+        """Show what was reported."""
+        for unit, n_steps in tuple(self._reported.items()):
+            self._raise(unit, n_steps)
+
+    def finish(self, unit: UnitSpec) -> None:
+        """Show that nothing of a unit is left to do."""
+        self._raise(unit.id, unit.training.steps)
+
+    def _raise(self, unit: str, n_steps: int) -> None:
+        # Another worker may have continued from further back.
+        new = n_steps - self._shown[unit]
+        if new > 0:
+            self._shown[unit] = n_steps
+            self._advance(new)
+
+
+# What follows runs in the workers.
+
+
+def _find_fault(job: _Job, dask_worker: Worker) -> str | None:
+    """Say why a worker cannot take part in a sweep; None if it can."""
+    if not os.access(job.mark, os.W_OK):
+        return f"does not see {job.folder}, or may not write there"
+    if dask_worker.state.nthreads != 1:
+        return f"must have 1 Dask thread (dask worker --nthreads 1), not {dask_worker.state.nthreads}"
+    try:
+        check_precision(job.precision, resolve_device(job.device))
+    except ConfigError as error:
+        return str(error)
+    return None
+
+
+def _stop(token: str) -> None:
+    """Stop what this worker does of a sweep, and do no more of it."""
+    _stopped.add(token)
+
+
+def _train(job: _Job, unit: UnitSpec) -> Outcome:
+    """Train a unit in this worker, and store what came of it."""
+    worker = get_worker()
+    fault = _find_fault(job, worker)  # it may have come after the others were asked
+    if fault is not None:
+        raise ClusterError(f"{worker.address}: {fault}")
+    run = RunDirectory(job.folder)
+    n_taken, reported = 0, 0.0
+
+    def report(n_steps: int) -> None:
+        nonlocal n_taken, reported
+        n_taken += n_steps
+        if time.monotonic() >= reported + REPORT_SECONDS:
+            reported = time.monotonic()
+            worker.log_event(_TOPIC, {"token": job.token, "unit": unit.id, "n_steps": n_taken})
+
+    def should_stop() -> bool:
+        return job.token in _stopped
+
+    torch.set_num_threads(job.n_threads)
+    while not should_stop():
+        try:
+            # Otherwise xarray asks the scheduler for a lock on every file that it writes.
+            with run.lock([unit]), dask.config.set(scheduler="synchronous"):
+                if run.is_done(unit):  # by a worker that was lost before it could say so
+                    return Outcome("done")
+                return train_and_store(run, unit, resolve_device(job.device), report, should_stop)
+        except LockedError:  # a worker that was believed dead is still at it
+            time.sleep(LOCK_SECONDS)
+    return Outcome("stopped")
