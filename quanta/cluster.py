@@ -142,8 +142,11 @@ def connect(address: str, **tls: str) -> Iterator[Client]:
     ClusterError
         If it cannot be reached.
     """
+    security = Security(**tls)
+    if address.startswith("tls://") and (security.tls_ca_file is None or security.tls_client_cert is None):
+        raise ClusterError(f"{address}: needs a certificate authority and a certificate (TLS)")
     try:
-        client = Client(address, security=Security(**tls), set_as_default=False)
+        client = Client(address, security=security, set_as_default=False)
     except OSError as error:
         raise ClusterError(f"{address}: no scheduler can be reached there ({error})") from error
     with client:
@@ -326,7 +329,7 @@ def _outcome(future: "Future[Outcome]", run: RunDirectory, unit: UnitSpec, start
     try:
         outcome: Outcome = future.result()
     except KilledWorker as error:
-        reason = f"{error.allowed_failures + 1} workers died while they had it"
+        reason = "its worker died, in {0} of {0} attempts".format(error.allowed_failures + 1)
         if not run.is_done(unit):
             run.write_failed(unit, reason, device=torch.device("cpu"), started=started)
         return Outcome("failed", reason)

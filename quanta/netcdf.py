@@ -6,7 +6,9 @@ that has any of these is refused before its data are touched.
 """
 
 import math
+import mmap
 import os
+import struct
 import warnings
 import zlib
 
@@ -34,6 +36,7 @@ MAX_TEXTS = 32
 _SMALL = 2**20
 """Bytes that need no reason, such as those of dimensions without a variable, which take no space."""
 
+_HEAP = b"GCOL\1"
 _PIECE = 2**16
 """Compressed bytes that are unpacked at a time."""
 
@@ -49,7 +52,7 @@ _KINDS = {
     h5t.VLEN: "data of variable length",
     h5t.ARRAY: "arrays",
 }
-_NUMBERS = (h5t.INTEGER, h5t.FLOAT)
+_NUMBERS = {*((h5t.INTEGER, size) for size in (1, 2, 4, 8)), (h5t.FLOAT, 4), (h5t.FLOAT, 8)}
 _SCALES = ("DIMENSION_LIST", "REFERENCE_LIST")  # how netCDF-4 notes which dimension belongs to which axis
 
 
@@ -85,7 +88,7 @@ def read_netcdf(path: str | os.PathLike[str]) -> xr.Dataset:
                 warnings.simplefilter("error", category)
             with xr.open_dataset(path, engine="h5netcdf", decode_times=False) as there:
                 _check_size(there.nbytes)
-                return there.load()
+                return there.load().assign()  # which raises if the variables do not fit each other
     except NetCDFError:
         raise
     except Exception as error:  # h5py raises OSError, KeyError, RuntimeError ... on damaged files
@@ -100,6 +103,9 @@ def _check_size(n_bytes: int) -> None:
 
 def _check_file(path: str | os.PathLike[str]) -> None:
     with h5py.File(path, "r") as file:
+        if file.id.get_create_plist().get_sizes() != (8, 8):
+            raise NetCDFError("expected places and lengths in the file to be of 8 bytes, found others")
+        _check_heaps(path)
         if len(file) > MAX_OBJECTS:
             raise NetCDFError(f"expected at most {MAX_OBJECTS} variables, found {len(file)}")
         size = os.stat(path).st_size
@@ -118,6 +124,29 @@ def _check_file(path: str | os.PathLike[str]) -> None:
                 f"expected at most {format_bytes(MAX_COMPRESSION * size)} of numbers in a file of "
                 f"{format_bytes(size)}, found {format_bytes(declared)} declared"
             )
+        _check_size(declared)
+
+
+def _check_heaps(path: str | os.PathLike[str]) -> None:
+    """Refuse heaps of text and references whose objects do not follow each other.
+
+    HDF5 goes from object to object by their lengths; with some it goes on for ever, or leaves the heap. A heap
+    is "GCOL", 1, three bytes, its length; then objects, each a number, four times two bytes in all, and its
+    length, which is rounded up to 8 and is without this head, but for the free space, object 0.
+    """
+    with open(path, "rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        heap = data.find(_HEAP)
+        while heap >= 0:
+            (length,) = struct.unpack_from("<Q", data, heap + 8)
+            end = min(heap + length, len(data))
+            place = heap + 16
+            while place + 16 <= end:
+                index, size = struct.unpack_from("<H6xQ", data, place)
+                taken = 16 + size + -size % 8 if index else size
+                if not 16 <= taken <= end - place:
+                    raise NetCDFError("a heap of text and references is damaged")
+                place += taken
+            heap = data.find(_HEAP, heap + 1)
 
 
 def _check_variable(variable: h5py.Dataset, name: str) -> int:
@@ -133,9 +162,9 @@ def _check_variable(variable: h5py.Dataset, name: str) -> int:
     if len(set(filters)) < len(filters) or h5z.FILTER_SHUFFLE in filters[1:]:
         raise NetCDFError(f"{name}: expected each filter once and shuffle first, found {filters}")
     kind = variable.id.get_type()
-    if kind.get_class() not in _NUMBERS or kind.get_size() > 8:
-        found = _KINDS.get(kind.get_class(), f"some of {kind.get_size()} bytes")
-        raise NetCDFError(f"{name}: expected numbers of at most 8 bytes each, found {found}")
+    if (kind.get_class(), kind.get_size()) not in _NUMBERS:
+        found = _KINDS.get(kind.get_class(), f"others of {kind.get_size()} bytes")
+        raise NetCDFError(f"{name}: expected numbers, floating-point or whole, found {found}")
     declared: int = _count(variable.id.get_space()) * kind.get_size()
     if properties.get_layout() != h5d.CHUNKED:
         return declared
@@ -186,7 +215,7 @@ def _check_attributes(owner: h5py.File | h5py.Dataset, name: str, file_size: int
             held = 0 if found == h5t.VLEN else sum(map(len, np.ravel(owner.attrs[key])))
         else:
             held = n_values * kind.get_size()
-        if found not in (h5t.STRING, *_NUMBERS) and key not in _SCALES:
+        if found not in (h5t.STRING, h5t.INTEGER, h5t.FLOAT) and key not in _SCALES:
             other = _KINDS.get(found, "something else")
             raise NetCDFError(f"{name}: expected numbers or text in {key}, found {other}")
         if held > MAX_ATTRIBUTE_BYTES:

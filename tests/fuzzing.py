@@ -1,7 +1,7 @@
 """Make files that nobody would write, and read them: the worker of test_fuzz.py.
 
-``python tests/fuzzing.py FIRST COUNT`` reads the inputs of these numbers, which decide them, and prints a line
-of JSON about each. The readers take turns.
+``python tests/fuzzing.py FIRST COUNT [READER...]`` reads the inputs of these numbers, which decide them, and
+prints a line of JSON about each. The readers, or those that are named, take turns.
 """
 
 import json
@@ -68,11 +68,56 @@ training.steps = 10
 """
 
 WORDS = [
-    *("0", "-1", "1", "2", "0.5", "1e308", "-1e-320", "nan", "inf", "NaN", "-Infinity", "true", "null", "1e999"),
+    *(
+        "0",
+        "-1",
+        "1",
+        "2",
+        "0.5",
+        "1e308",
+        "-1e-320",
+        "nan",
+        "inf",
+        "NaN",
+        "-Infinity",
+        "true",
+        "null",
+        "1e999",
+    ),
     *(str(2**power) for power in (16, 31, 32, 53, 63, 64)),
     *("9" * 5000, "0x" + "f" * 5000, "1" * 300, "10" * 9, "100000", "1000000000"),
-    *('""', '"../../x"', '"/etc/passwd"', '"\\u0000"', '"\\ud800"', '"\\n\\u001b[31m"', "'", '"', '"""', "\x00"),
-    *("[]", "{}", "[[]]", "[1,", "{", "}", "]", "=", ",", ":", ".", "#", "\n", "\r", "\ufeff", "é", "\u2028", "\x1b"),
+    *(
+        '""',
+        '"../../x"',
+        '"/etc/passwd"',
+        '"\\u0000"',
+        '"\\ud800"',
+        '"\\n\\u001b[31m"',
+        "'",
+        '"',
+        '"""',
+        "\x00",
+    ),
+    *(
+        "[]",
+        "{}",
+        "[[]]",
+        "[1,",
+        "{",
+        "}",
+        "]",
+        "=",
+        ",",
+        ":",
+        ".",
+        "#",
+        "\n",
+        "\r",
+        "\ufeff",
+        "é",
+        "\u2028",
+        "\x1b",
+    ),
     *("[" * 5000, '{"a":' * 5000, "a." * 2000, "a={" * 2000, "1979-05-27T07:32:00Z", "online", '"uniform"'),
 ]
 """Pieces of TOML and JSON that somebody may not have thought of."""
@@ -217,14 +262,76 @@ def mutate_structure(rng, file):
     name = choose(rng, sorted(file))
     owner = choose(rng, (file, file[name]))
     values = [
-        *(1, -1, 2**40, 1.5, np.nan, np.inf, "text", "\x1b[31m\n", b"\xff\xfe", "", np.arange(3), np.float16(1)),
-        *(np.array(["a", "b"], dtype=object), np.void(b"abc"), h5py.Empty("f"), np.zeros(0), True, 1j, "[" * 3000),
+        *(
+            1,
+            -1,
+            2**40,
+            1.5,
+            np.nan,
+            np.inf,
+            "text",
+            "\x1b[31m\n",
+            b"\xff\xfe",
+            "",
+            np.arange(3),
+            np.float16(1),
+        ),
+        *(
+            np.array(["a", "b"], dtype=object),
+            np.void(b"abc"),
+            h5py.Empty("f"),
+            np.zeros(0),
+            True,
+            1j,
+            "[" * 3000,
+        ),
         np.zeros(2, dtype=[("a", "i4"), ("b", "f8")]),
     ]
-    keys = ["schema", "study", "units_missing", "_FillValue", "scale_factor", "add_offset", "units", "calendar"]
-    keys += ["_Netcdf4Coordinates", "_Netcdf4Dimid", "DIMENSION_LIST", "CLASS", "NAME", "coordinates", "dtype"]
-    keys += ["missing_value", "_Unsigned", "valid_range", "grid_mapping", "x", "\x1b", "compress", "_Encoding"]
-    dtypes = ["f2", "f4", "f8", "i1", "u1", "i8", "u8", ">f8", "S3", "c8", "?", h5py.string_dtype(), "O", "V3"]
+    keys = [
+        "schema",
+        "study",
+        "units_missing",
+        "_FillValue",
+        "scale_factor",
+        "add_offset",
+        "units",
+        "calendar",
+    ]
+    keys += [
+        "_Netcdf4Coordinates",
+        "_Netcdf4Dimid",
+        "DIMENSION_LIST",
+        "CLASS",
+        "NAME",
+        "coordinates",
+        "dtype",
+    ]
+    keys += [
+        "missing_value",
+        "_Unsigned",
+        "valid_range",
+        "grid_mapping",
+        "x",
+        "\x1b",
+        "compress",
+        "_Encoding",
+    ]
+    dtypes = [
+        "f2",
+        "f4",
+        "f8",
+        "i1",
+        "u1",
+        "i8",
+        "u8",
+        ">f8",
+        "S3",
+        "c8",
+        "?",
+        h5py.string_dtype(),
+        "O",
+        "V3",
+    ]
     dtype = choose(rng, dtypes)
     dtype = h5py.vlen_dtype("f4") if dtype == "O" else dtype
     match rng.integers(12):
@@ -259,7 +366,9 @@ def mutate_structure(rng, file):
         case 10:
             if file[name].ndim and file[name].size and file[name].dtype.kind in "fiu":
                 place = tuple(int(rng.integers(size)) for size in file[name].shape)
-                limits = (0, 1, 100, np.nan, np.inf, 1e300, -1) if file[name].dtype.kind == "f" else (0, 1, 127)
+                limits = (
+                    (0, 1, 100, np.nan, np.inf, 1e300, -1) if file[name].dtype.kind == "f" else (0, 1, 127)
+                )
                 with np.errstate(over="ignore"):
                     file[name][place] = choose(rng, limits)
         case 11:
@@ -467,7 +576,9 @@ class Watch:
     def __call__(self, event, arguments):
         if not self.watching:
             return
-        writes = event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)
+        writes = (
+            event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)
+        )
         if writes or FORBIDDEN.fullmatch(event):
             self.seen.append(f"{event} {arguments}")
 
@@ -501,15 +612,16 @@ def outcome(reader, number, watch):
     return result
 
 
-def main(first, count):
+def main(first, count, *names):
     torch.set_num_threads(1)
     watch = Watch()
     with tempfile.TemporaryDirectory() as folder:
         readers = []
         for reader in READERS:
-            (Path(folder) / reader.__name__).mkdir()
-            readers.append(reader(Path(folder) / reader.__name__))
-        for number in range(first, first + count):
+            if not names or reader.__name__ in names:
+                (Path(folder) / reader.__name__).mkdir()
+                readers.append(reader(Path(folder) / reader.__name__))
+        for number in range(int(first), int(first) + int(count)):
             reader = readers[number % len(readers)]
             started = time.perf_counter()
             result = outcome(reader, number, watch)
@@ -519,4 +631,4 @@ def main(first, count):
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    main(*sys.argv[1:])

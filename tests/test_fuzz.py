@@ -2,9 +2,7 @@
 
 Each file must be read, and then be as good as a sound one, or be refused with the project's own error in one
 line; in little time and memory, without a warning, and without anything being executed or written. HDF5 is C,
-so a process of its own reads the files, and its death is noticed.
-
-``python tests/test_fuzz.py READER NUMBER`` repeats one input.
+so processes of their own read the files (`fuzzing.py`), and their death or silence is noticed.
 """
 
 import json
@@ -12,100 +10,99 @@ import queue
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
-SECONDS = 30
-"""The most for one input, on a busy machine; the slowest take a tenth of a second on a free one."""
+WORKER = Path(__file__).with_name("fuzzing.py")
 
-MEBIBYTES = 512
-"""The most by which the inputs of a process may raise its memory."""
+READERS = {"Study", "Task", "Curves", "Run", "Weights", "Checkpoints"}
 
-EVENTS = {
-    "ctypes.dlopen",
-    "os.exec",
-    "os.fork",
-    "os.forkpty",
-    "os.posix_spawn",
-    "os.system",
-    "pickle.find_class",
-    "shutil.rmtree",
-    "socket.connect",
-    "subprocess.Popen",
-    "compile",
-    "exec",
-    "os.mkdir",
-    "os.remove",
-    "os.rename",
-    "os.symlink",
-    "os.link",
-    "os.chmod",
-    "os.truncate",
-}
-"""What no reader does, as Python's audit hooks call it (PEP 578); and it opens no file to write."""
+SECONDS = 20
+"""The most for one input, on a busy machine; on a free one the slowest take a tenth of a second."""
+
+SECONDS_TO_START = 120
+"""The most until the first answer: importing everything takes seconds."""
 
 
-# The tests, which start workers and listen to them.
+def read_inputs(first, count, worker=WORKER, seconds=SECONDS):
+    """Let a worker read inputs, and start it again after one that killed or delayed it.
 
-
-def run(reader, first, n_inputs):
-    """Read some inputs in a process of its own; return what came of each, by number.
-
-    The process is started again after an input that killed it.
+    Returns
+    -------
+    list of dict
+        One an input: its ``number``, ``reader`` and ``outcome``.
     """
-    found = {}
-    end = first + n_inputs
+    answers = []
+    end = first + count
     while first < end:
-        command = [sys.executable, "-X", "faulthandler", __file__, reader, str(first), str(end - first)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as worker:
+        command = [sys.executable, "-X", "faulthandler", str(worker), str(first), str(end - first)]
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as process:
             lines = queue.Queue()
-            threading.Thread(target=lambda: [*map(lines.put, worker.stdout), lines.put(None)]).start()
-            tail = []
-            while True:
-                try:
-                    line = lines.get(timeout=SECONDS + 60 * (len(found) == 0))  # importing torch takes a while
-                except queue.Empty:
-                    worker.kill()
-                    tail.append("no answer in time")
-                    break
-                if line is None:
-                    break
-                if line.startswith("{"):
-                    answer = json.loads(line)
-                    found[answer["input"]] = answer["outcome"]
-                    first = answer["input"] + 1
-                else:
-                    tail.append(line.strip())
+            listener = threading.Thread(target=_listen, args=(process.stdout, lines))
+            listener.start()
+            said = []
+            patience = SECONDS_TO_START
+            try:
+                while (line := lines.get(timeout=patience)) is not None:
+                    if line.startswith('{"number"'):
+                        answers.append(json.loads(line))
+                        first = answers[-1]["number"] + 1
+                        patience = seconds
+                    else:
+                        said.append(line.strip())
+                fate = f"died with exit code {process.wait()}"
+            except queue.Empty:
+                process.kill()
+                fate = f"no answer in {patience} s"
+            listener.join()
         if first < end:
-            found[first] = f"died with exit code {worker.returncode}: {' | '.join(tail[-20:])}"
+            answers.append({"number": first, "reader": "?", "outcome": f"{fate}: {' | '.join(said[-20:])}"})
             first += 1
-    return found
+    return answers
 
 
-READERS = ("study", "task", "curves", "manifest", "weights", "checkpoint")
+def _listen(stream, lines):
+    for line in stream:
+        lines.put(line)
+    lines.put(None)
 
 
-def check(reader, first, n_inputs):
-    found = run(reader, first, n_inputs)
-    assert sorted(found) == list(range(first, first + n_inputs))
-    wrong = {number: outcome for number, outcome in found.items() if outcome not in ("read", "refused")}
-    assert not wrong, wrong
-    # Else nothing was tried: of either kind there are always some.
-    assert {"read", "refused"} == set(found.values())
+def check(first, count):
+    answers = read_inputs(first, count)
+    assert [answer["number"] for answer in answers] == list(range(first, first + count))
+    wrong = [answer for answer in answers if answer["outcome"] not in ("read", "refused")]
+    assert not wrong, "\n".join(map(str, wrong))
+    return answers
 
 
-@pytest.mark.parametrize("reader", READERS)
-def test_a_few(reader):
-    check(reader, 0, 60)
+def test_a_few():
+    answers = check(0, 300)
+    # Neither all sound nor all refused at first sight, for any reader.
+    found = {(answer["reader"], answer["outcome"]) for answer in answers}
+    assert found >= {(reader, "refused") for reader in READERS}
+    assert found >= {(reader, "read") for reader in READERS}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("part", range(4))
-@pytest.mark.parametrize("reader", READERS)
-def test_many(reader, part):
-    check(reader, 1000 * (part + 1), 600)
+@pytest.mark.parametrize("part", range(1, 9))
+def test_many(part):
+    check(10_000 * part, 1800)
 
 
-def test_a_death_and_a_delay_are_noticed(monkeypatch):
-    monkeypatch.setitem(globals(), "SECONDS", 1)
-    # ...
+def test_a_death_and_a_delay_are_noticed(tmp_path):
+    worker = tmp_path / "worker.py"
+    worker.write_text(
+        "import json, os, sys, time\n"
+        "for number in range(int(sys.argv[1]), 5):\n"
+        "    if number == 1: os.kill(os.getpid(), 11)\n"
+        "    if number == 3: time.sleep(60)\n"
+        "    print(json.dumps({'number': number, 'reader': 'x', 'outcome': 'read'}), flush=True)\n"
+    )
+    answers = read_inputs(0, 5, worker, seconds=0.5)
+    assert [answer["number"] for answer in answers] == [0, 1, 2, 3, 4]
+    assert [answer["outcome"] == "read" for answer in answers] == [True, False, True, False, True]
+    assert answers[1]["outcome"].startswith("died with exit code -11")
+    assert answers[3]["outcome"].startswith("no answer in 0.5 s")

@@ -2,12 +2,14 @@ import json
 import os
 import pkgutil
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from types import SimpleNamespace
 
 import cloudpickle
@@ -22,6 +24,8 @@ from quanta.curves import load_curves
 from quanta.lock import LockedError, owner
 from quanta.store import RunDirectory
 from quanta.sweep import SweepResult, run_sweep
+
+ROOT = Path(__file__).parents[2]
 
 # What tests send to workers is sent whole: there is no such module in them.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
@@ -151,8 +155,8 @@ def units_in(log):
 def contents(path):
     """What the units of a run directory hold, each number to the last bit.
 
-    Not the files to the byte: manifests tell the time, and HDF5 orders its blocks by when objects are closed,
-    which Dask's profiler may delay.
+    Not the files to the byte: manifests tell the time, who dies leaves a lock, and HDF5 orders its blocks by
+    when objects are closed, which Dask's profiler may delay.
     """
     found = {}
     for file in (path / "units").rglob("*"):
@@ -160,7 +164,7 @@ def contents(path):
         if file.suffix == ".nc":
             curves = load_curves(file)
             found[name] = {key: x.values.tobytes() for key, x in curves.variables.items()}, curves.attrs
-        elif file.is_file() and file.name != "manifest.json":
+        elif file.is_file() and file.name not in ("manifest.json", "lock"):
             found[name] = file.read_bytes()
     return found
 
@@ -515,7 +519,7 @@ class TestStartedByHand:
             client.run(replace, "quanta.sweep.train_unit", dying(seed=1))
             result = run_on_cluster(run, client, "cpu")
             assert sorted(worker.poll() is None for worker in workers) == [False, True]
-        assert result == SweepResult(2, 0, {unit.id: "1 workers died while they had it"})
+        assert result == SweepResult(2, 0, {unit.id: "its worker died, in 1 of 1 attempts"})
         assert (run.manifest(unit).status, run.manifest(unit).reason) == ("failed", result.failed[unit.id])
         assert run_sweep(run) == SweepResult(1, 2)
         assert contents(run.path) == contents(finished)
@@ -530,3 +534,95 @@ class TestStartedByHand:
             wait_for(lambda: not any(owner(folder) for folder in run.path.glob("units/*")))
         assert run_sweep(run).n_done >= 1
         assert contents(run.path) == contents(finished)
+
+
+@pytest.fixture(scope="module")
+def long_toml(tmp_path_factory, tiny_toml):
+    """The tiny study with units of a few seconds."""
+    path = tmp_path_factory.mktemp("study") / "long.toml"
+    path.write_text(tiny_toml.read_text().replace("steps = 20", "steps = 8000"))
+    return path
+
+
+@pytest.fixture(scope="module")
+def long(tmp_path_factory, long_toml):
+    """What training it alone leaves."""
+    path = tmp_path_factory.mktemp("long") / "run"
+    quanta("train", long_toml, "--out", path, "--threads", 1)
+    return contents(path)
+
+
+def command_line(*arguments):
+    """How to start `quanta` in a process of its own."""
+    return [sys.executable, "-m", "cli", *map(str, arguments)]
+
+
+def quanta(*arguments, exit_code=0):
+    """Run a command; the lines it writes to stderr."""
+    done = subprocess.run(
+        command_line(*arguments), cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == exit_code, done.stderr
+    return done.stderr.splitlines()
+
+
+@pytest.mark.slow
+class TestCommandLine:
+    def test_any_way_to_train_gives_the_same(self, long_toml, long, tmp_path):
+        [line] = quanta("train", long_toml, "--out", tmp_path / "workers", "--workers", 2)
+        assert line == "tiny: 3 of 3 units to train on 2 workers, 2 widths together, 8000 steps each"
+        with by_hand(tmp_path / "dask") as (address, _, _):
+            [line] = quanta("train", long_toml, "--out", tmp_path / "scheduler", "--scheduler", address)
+            assert f"3 of 3 units to train on the workers of {address}, " in line
+        shard = ("train", long_toml, "--out", tmp_path / "shards", "--threads", 1, "--shard")
+        processes = [subprocess.Popen(command_line(*shard, f"{i}/2"), cwd=ROOT) for i in (1, 2)]
+        assert [process.wait() for process in processes] == [0, 0]
+        for name in ("workers", "scheduler", "shards"):
+            assert contents(tmp_path / name) == long, name
+
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+    def test_a_signal(self, long_toml, long, tmp_path, number):
+        run = tmp_path / "run"
+        arguments = ("train", long_toml, "--out", run, "--workers", 2)
+        process = subprocess.Popen(
+            command_line(*arguments), cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True
+        )
+        wait_for(lambda: sum(owner(folder) is not None for folder in run.glob("units/*")) == 2)
+        children = psutil.Process(process.pid).children(recursive=True)
+        if number == signal.SIGINT:
+            os.killpg(process.pid, number)  # as a terminal does
+        else:
+            process.send_signal(number)
+        _, stderr = process.communicate(timeout=60)
+        assert psutil.wait_procs(children, timeout=60)[1] == []
+        assert [owner(folder) for folder in run.glob("units/*")] == [None, None]
+        if number == signal.SIGKILL:
+            assert process.returncode == -number
+        else:
+            assert process.returncode == 1
+            assert stderr.splitlines()[1:] == [
+                f"Error: interrupted: 0 of 3 units are done in {run}; "
+                "the same command continues where it stopped"
+            ]
+            assert len(list(run.glob("units/*/checkpoint.safetensors"))) == 2
+            assert not list(run.rglob(".*"))
+        quanta(*arguments)
+        assert contents(run) == long
+
+    def test_tls(self, tiny_toml, tmp_path, finished):
+        if shutil.which("openssl") is None:
+            pytest.skip("no openssl")
+        key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+        request = ("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=quanta")
+        subprocess.run(
+            ["openssl", *request, "-keyout", key, "-out", certificate], check=True, capture_output=True
+        )
+        tls = ("--tls-ca-file", certificate, "--tls-cert", certificate, "--tls-key", key)
+        with by_hand(tmp_path / "dask", tls=tls) as (address, _, _):
+            assert address.startswith("tls://127.0.0.1:")
+            quanta("train", tiny_toml, "--out", tmp_path / "run", "--scheduler", address, *tls)
+            assert contents(tmp_path / "run") == contents(finished)
+            [*_, line] = quanta(
+                "train", tiny_toml, "--out", tmp_path / "other", "--scheduler", address, exit_code=1
+            )
+            assert line.startswith(f"Error: {address}: no scheduler can be reached there")
