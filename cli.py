@@ -1,6 +1,7 @@
 """The command line: parse, call, print."""
 
 import json
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -194,8 +195,8 @@ def _parse_shard(ctx: click.Context, parameter: click.Parameter, value: str | No
 
 
 def _parse_scheduler(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
-    if value is not None and not value.startswith(("tcp://", "tls://")):
-        raise click.BadParameter(f"{value!r} does not begin with tcp:// or tls://.")
+    if value is not None and not re.fullmatch(r"(tcp|tls)://\S+:\d{1,5}", value):
+        raise click.BadParameter(f"{value!r} is not of the form tcp://HOST:PORT or tls://HOST:PORT.")
     return value
 
 

@@ -143,7 +143,8 @@ def connect(address: str, **tls: str) -> Iterator[Client]:
         If it cannot be reached.
     """
     security = Security(**tls)
-    if address.startswith("tls://") and (security.tls_ca_file is None or security.tls_client_cert is None):
+    files = security.get_tls_config_for_role("client")
+    if address.startswith("tls://") and None in (files["ca_file"], files["cert"]):
         raise ClusterError(f"{address}: needs a certificate authority and a certificate (TLS)")
     try:
         client = Client(address, security=security, set_as_default=False)

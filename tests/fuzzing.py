@@ -68,57 +68,12 @@ training.steps = 10
 """
 
 WORDS = [
-    *(
-        "0",
-        "-1",
-        "1",
-        "2",
-        "0.5",
-        "1e308",
-        "-1e-320",
-        "nan",
-        "inf",
-        "NaN",
-        "-Infinity",
-        "true",
-        "null",
-        "1e999",
-    ),
+    *"0 -1 1 2 0.5 1e308 -1e-320 1e999 nan inf NaN -Infinity true null online 1979-05-27T07:32:00Z".split(),
     *(str(2**power) for power in (16, 31, 32, 53, 63, 64)),
     *("9" * 5000, "0x" + "f" * 5000, "1" * 300, "10" * 9, "100000", "1000000000"),
-    *(
-        '""',
-        '"../../x"',
-        '"/etc/passwd"',
-        '"\\u0000"',
-        '"\\ud800"',
-        '"\\n\\u001b[31m"',
-        "'",
-        '"',
-        '"""',
-        "\x00",
-    ),
-    *(
-        "[]",
-        "{}",
-        "[[]]",
-        "[1,",
-        "{",
-        "}",
-        "]",
-        "=",
-        ",",
-        ":",
-        ".",
-        "#",
-        "\n",
-        "\r",
-        "\ufeff",
-        "é",
-        "\u2028",
-        "\x1b",
-    ),
-    *("[" * 5000, '{"a":' * 5000, "a." * 2000, "a={" * 2000, "1979-05-27T07:32:00Z", "online", '"uniform"'),
+    *('""', '"../../x"', '"/etc/passwd"', '"\\u0000"', '"\\ud800"', '"\\n\\u001b[31m"', '"uniform"'),
+    *("'", '"', '"""', "[]", "{}", "[[]]", "[1,", *"{}]=,:.#\0\n\r\ufeffé\u2028\x1b"),
+    *("[" * 5000, '{"a":' * 5000, "a." * 2000, "a={" * 2000),
 ]
 """Pieces of TOML and JSON that somebody may not have thought of."""
 
@@ -133,7 +88,7 @@ def choose(rng, values):
 def mutate_bytes(rng, sound):
     """Flip, cut, insert, repeat and splice."""
     data = bytearray(choose(rng, sound))
-    for _ in range(1 + min(rng.geometric(0.5), 8)):
+    for _ in range(min(rng.geometric(0.5), 8)):
         if not data:
             break
         start = int(rng.integers(len(data)))
@@ -167,7 +122,7 @@ def mutate_bytes(rng, sound):
 def mutate_text(rng, sound):
     """Change, drop, repeat and swap words and lines."""
     words = re.findall(r"\w+|\s+|[^\w\s]", choose(rng, sound))
-    for _ in range(1 + min(rng.geometric(0.5), 6)):
+    for _ in range(min(rng.geometric(0.5), 6)):
         place, other = (int(rng.integers(len(words))) for _ in range(2))
         match rng.integers(6):
             case 0 | 1:
@@ -251,7 +206,9 @@ def mutate_netcdf(rng, sound, folder):
     if rng.integers(2):
         with h5py.File(path, "r+") as file:
             for _ in range(rng.integers(1, 3)):
-                with suppress(KeyError, OSError, RuntimeError, TypeError, ValueError):  # what HDF5 refuses
+                with suppress(
+                    AttributeError, KeyError, OSError, RuntimeError, TypeError, ValueError
+                ):  # what HDF5 refuses
                     mutate_structure(rng, file)
     if rng.integers(3):
         return mutate_bytes(rng, [path.read_bytes(), *sound])
@@ -262,60 +219,15 @@ def mutate_structure(rng, file):
     name = choose(rng, sorted(file))
     owner = choose(rng, (file, file[name]))
     values = [
-        *(
-            1,
-            -1,
-            2**40,
-            1.5,
-            np.nan,
-            np.inf,
-            "text",
-            "\x1b[31m\n",
-            b"\xff\xfe",
-            "",
-            np.arange(3),
-            np.float16(1),
-        ),
-        *(
-            np.array(["a", "b"], dtype=object),
-            np.void(b"abc"),
-            h5py.Empty("f"),
-            np.zeros(0),
-            True,
-            1j,
-            "[" * 3000,
-        ),
-        np.zeros(2, dtype=[("a", "i4"), ("b", "f8")]),
+        *(1, -1, 2**40, 1.5, np.nan, np.inf, True, 1j, np.float16(1), np.arange(3), np.zeros(0)),
+        *("text", "", "\x1b[31m\n", "[" * 3000, b"\xff\xfe", np.array(["a", "b"], dtype=object)),
+        *(np.void(b"abc"), h5py.Empty("f"), np.zeros(2, dtype=[("a", "i4"), ("b", "f8")])),
     ]
-    keys = [
-        "schema",
-        "study",
-        "units_missing",
-        "_FillValue",
-        "scale_factor",
-        "add_offset",
-        "units",
-        "calendar",
-    ]
-    keys += [
-        "_Netcdf4Coordinates",
-        "_Netcdf4Dimid",
-        "DIMENSION_LIST",
-        "CLASS",
-        "NAME",
-        "coordinates",
-        "dtype",
-    ]
-    keys += [
-        "missing_value",
-        "_Unsigned",
-        "valid_range",
-        "grid_mapping",
-        "x",
-        "\x1b",
-        "compress",
-        "_Encoding",
-    ]
+    keys = (
+        "schema study units_missing _FillValue missing_value scale_factor add_offset valid_range units calendar "
+        "coordinates grid_mapping compress dtype CLASS NAME DIMENSION_LIST _Netcdf4Coordinates _Netcdf4Dimid "
+        "_Unsigned _Encoding x \x1b"
+    ).split(" ")
     dtypes = [
         "f2",
         "f4",
@@ -328,9 +240,9 @@ def mutate_structure(rng, file):
         "S3",
         "c8",
         "?",
+        "V3",
         h5py.string_dtype(),
         "O",
-        "V3",
     ]
     dtype = choose(rng, dtypes)
     dtype = h5py.vlen_dtype("f4") if dtype == "O" else dtype
@@ -366,11 +278,9 @@ def mutate_structure(rng, file):
         case 10:
             if file[name].ndim and file[name].size and file[name].dtype.kind in "fiu":
                 place = tuple(int(rng.integers(size)) for size in file[name].shape)
-                limits = (
-                    (0, 1, 100, np.nan, np.inf, 1e300, -1) if file[name].dtype.kind == "f" else (0, 1, 127)
-                )
+                numbers = (0, 1, 100) + (np.nan, np.inf, 1e300, -1) * (file[name].dtype.kind == "f")
                 with np.errstate(over="ignore"):
-                    file[name][place] = choose(rng, limits)
+                    file[name][place] = choose(rng, numbers)
         case 11:
             if file[name].chunks:
                 offset = (0,) * file[name].ndim
@@ -420,7 +330,7 @@ def sound_curves(folder):
 
 def sound_run(folder):
     """A run directory with one unit in it."""
-    study = {key: value for key, value in json.loads(UNIT.model_dump_json()).items()} | {"name": "small"}
+    study = json.loads(UNIT.model_dump_json()) | {"name": "small"}
     run = RunDirectory.create(folder / "run", StudySpec.parse(study))
     run.write_done(UNIT, trained(), device=torch.device("cpu"), started=datetime.now(UTC))
     return run

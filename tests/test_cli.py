@@ -334,6 +334,61 @@ class TestTrain:
         assert lines[1].startswith(f"note: {file}: not a checkpoint of this unit (")
         assert lines[1].endswith("); the unit starts again")
 
+    def test_shards_are_parts_of_the_study(self, tiny_toml, tmp_path, finished):
+        out = tmp_path / "run"
+        found = []
+        for shard in ("2/2", "1/2", "4/7"):
+            result = run("train", tiny_toml, "--out", out, "--shard", shard)
+            assert result.stdout == f"{out}\n"
+            found.append(result.stderr.split(" units ")[0])
+        assert found == ["tiny: 1 of 1", "tiny: 2 of 2", "tiny: 0 of 0"]
+        assert load(out).identical(load(finished))
+
+    def test_threads(self, tiny_toml, monkeypatch):
+        asked = []
+        monkeypatch.setattr(torch, "set_num_threads", asked.append)
+        run("train", tiny_toml, "--threads", 3)
+        assert asked[0] == 3
+
+    @pytest.mark.parametrize(
+        ("arguments", "says"),
+        [
+            (("--shard", "1"), "'1' is not two whole numbers as in 1/4."),
+            (("--shard", "1/2/3"), "'1/2/3' is not two whole numbers"),
+            (("--shard", "a/2"), "'a/2' is not two whole numbers"),
+            (("--shard", "0/2"), "'0/2' must satisfy 1 <= I <= N."),
+            (("--shard", "3/2"), "'3/2' must satisfy 1 <= I <= N."),
+            (
+                ("--scheduler", "tcp://host"),
+                "'tcp://host' is not of the form tcp://HOST:PORT or tls://HOST:PORT.",
+            ),
+            (("--scheduler", "host:8786"), "'host:8786' is not of the form"),
+            (("--workers", "0"), "0 is not in the range 1<=x<=1024"),
+            (("--threads", "0"), "0 is not in the range 1<=x<=4096"),
+            (("--workers", "2", "--shard", "1/2"), "--workers, --scheduler and --shard exclude each other"),
+            (("--scheduler", "tcp://host:1", "--workers", "2"), "exclude each other"),
+            (("--overwrite", "--shard", "1/2"), "--overwrite is not for --shard"),
+            (("--tls-key", ROOT / "setup.cfg"), "are for a --scheduler at tls://"),
+            (
+                ("--tls-cert", ROOT / "setup.cfg", "--scheduler", "tcp://host:1"),
+                "are for a --scheduler at tls://",
+            ),
+            (("--tls-ca-file", "no.pem", "--scheduler", "tls://host:1"), "'no.pem' does not exist"),
+        ],
+    )
+    def test_who_trains_is_refused(self, tiny_toml, arguments, says):
+        assert says in fail("train", tiny_toml, *arguments, exit_code=2)
+        assert not Path("runs").exists()
+
+    @pytest.mark.parametrize("arguments", [("--workers", "2"), ("--scheduler", "tcp://127.0.0.1:1")])
+    def test_a_cluster_without_dask(self, tiny_toml, monkeypatch, arguments):
+        monkeypatch.delitem(sys.modules, "quanta.cluster", raising=False)
+        monkeypatch.setitem(sys.modules, "distributed", None)
+        assert fail("train", tiny_toml, *arguments, exit_code=1) == (
+            "Error: --workers and --scheduler need distributed: pip install 'quanta[cluster]'"
+        )
+        assert not Path("runs").exists()
+
     def test_no_compiler_is_told(self, tiny_toml, tmp_path, monkeypatch):
         monkeypatch.setattr("quanta.kernel.why_not_compiled", lambda: "no C compiler")
         result = run("train", tiny_toml, "--out", tmp_path / "run")
