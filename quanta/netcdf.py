@@ -130,9 +130,9 @@ def _check_file(path: str | os.PathLike[str]) -> None:
 def _check_heaps(path: str | os.PathLike[str]) -> None:
     """Refuse heaps of text and references whose objects do not follow each other.
 
-    HDF5 goes from object to object by their lengths, and with some lengths for ever. A heap is "GCOL", 1, three
-    bytes, its length, and objects: the number of each (two bytes), six bytes, its length, and what it holds,
-    filled up to a multiple of 8. The length of object 0, which is free space, counts all of it.
+    HDF5 goes from object to object by their lengths, and with some lengths for ever. A heap is "GCOL", 1,
+    three bytes, its length, and objects: the number of each (two bytes), six bytes, its length, and what it
+    holds, filled up to a multiple of 8. The length of object 0, which is free space, counts all of it.
     """
     with open(path, "rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data:
         heap = data.find(_HEAP)

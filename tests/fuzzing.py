@@ -67,8 +67,13 @@ population.widths = {from = 4, to = 64, count = 4}
 training.steps = 10
 """
 
+
+def split(words):
+    return words.split()
+
+
 WORDS = [
-    *"0 -1 1 2 0.5 1e308 -1e-320 1e999 nan inf NaN -Infinity true null online 1979-05-27T07:32:00Z".split(),
+    *split("0 -1 1 2 0.5 1e308 -1e-320 1e999 nan inf NaN -Infinity true null online 1979-05-27T07:32:00Z"),
     *(str(2**power) for power in (16, 31, 32, 53, 63, 64)),
     *("9" * 5000, "0x" + "f" * 5000, "1" * 300, "10" * 9, "100000", "1000000000"),
     *('""', '"../../x"', '"/etc/passwd"', '"\\u0000"', '"\\ud800"', '"\\n\\u001b[31m"', '"uniform"'),
@@ -223,29 +228,13 @@ def mutate_structure(rng, file):
         *("text", "", "\x1b[31m\n", "[" * 3000, b"\xff\xfe", np.array(["a", "b"], dtype=object)),
         *(np.void(b"abc"), h5py.Empty("f"), np.zeros(2, dtype=[("a", "i4"), ("b", "f8")])),
     ]
-    keys = (
-        "schema study units_missing _FillValue missing_value scale_factor add_offset valid_range units calendar "
-        "coordinates grid_mapping compress dtype CLASS NAME DIMENSION_LIST _Netcdf4Coordinates _Netcdf4Dimid "
-        "_Unsigned _Encoding x \x1b"
-    ).split(" ")
-    dtypes = [
-        "f2",
-        "f4",
-        "f8",
-        "i1",
-        "u1",
-        "i8",
-        "u8",
-        ">f8",
-        "S3",
-        "c8",
-        "?",
-        "V3",
-        h5py.string_dtype(),
-        "O",
-    ]
+    keys = split(
+        "schema study units_missing _FillValue missing_value scale_factor add_offset valid_range units dtype "
+        "coordinates grid_mapping compress calendar CLASS NAME DIMENSION_LIST _Netcdf4Coordinates "
+        "_Netcdf4Dimid _Unsigned _Encoding x \x1b"
+    )
+    dtypes = [*split("f2 f4 f8 i1 u1 i8 u8 >f8 S3 c8 ? V3"), h5py.string_dtype(), h5py.vlen_dtype("f4")]
     dtype = choose(rng, dtypes)
-    dtype = h5py.vlen_dtype("f4") if dtype == "O" else dtype
     match rng.integers(12):
         case 0 | 1 | 2:
             owner.attrs[choose(rng, keys)] = choose(rng, values)
