@@ -11,6 +11,7 @@ import os
 import struct
 import warnings
 import zlib
+from typing import Any
 
 import h5py
 import numpy as np
@@ -37,7 +38,7 @@ _SMALL = 2**20
 """Bytes that need no reason, such as those of dimensions without a variable, which take no space."""
 
 _HEAP = b"GCOL\1"
-_PIECE = 2**16
+_PIECE = 2**12
 """Compressed bytes that are unpacked at a time."""
 
 _FILTERS = (h5z.FILTER_SHUFFLE, h5z.FILTER_FLETCHER32, h5z.FILTER_DEFLATE)
@@ -86,7 +87,8 @@ def read_netcdf(path: str | os.PathLike[str]) -> xr.Dataset:
             # Text that is no text, two fill values, numbers that overflow: not what a sound file has.
             for category in (UserWarning, UnicodeWarning, RuntimeWarning):
                 warnings.simplefilter("error", category)
-            with xr.open_dataset(path, engine="h5netcdf", decode_times=False) as there:
+            options: dict[str, Any] = {"decode_times": False, "phony_dims": "access"}
+            with xr.open_dataset(path, engine="h5netcdf", **options) as there:
                 _check_size(there.nbytes)
                 return there.load().assign()  # which raises if the variables do not fit each other
     except NetCDFError:

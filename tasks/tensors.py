@@ -80,5 +80,5 @@ def open_tensors(path: str | os.PathLike[str]) -> Iterator[TensorFile]:
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             yield TensorFile(file)
-    except SafetensorError as error:
+    except (SafetensorError, RuntimeError) as error:  # torch raises the latter if it cannot map the file
         raise TensorFileError(one_line(error)) from error

@@ -58,11 +58,11 @@ def add_virtual(file):
 
 def add_dimension_longer_than_its_variable(file):
     """By netCDF-4's rules a variable is as long as its dimensions, and what is not stored is filled up."""
-    length = np.sqrt(netcdf.MAX_CURVES_BYTES) / 2
-    dimension = file.create_dataset("x", (int(length),), "f4", maxshape=(None,), chunks=(1000,))
-    dimension.make_scale("This is a netCDF dimension but not a netCDF variable.")
+    length = int(np.sqrt(netcdf.MAX_CURVES_BYTES / 4))
     variable = file.create_dataset("extra", (1, 1), "f8", maxshape=(None, None), chunks=(1, 1))
-    for place in range(2):
+    for place, name in enumerate("xy"):
+        dimension = file.create_dataset(name, (length,), "i1", maxshape=(None,), chunks=(1000,))
+        dimension.make_scale("This is a netCDF dimension but not a netCDF variable.")
         variable.dims[place].attach_scale(dimension)
 
 
@@ -140,7 +140,7 @@ HOSTILE = {
     ),
     "declared sizes together": (
         lambda f: [f.create_dataset(f"extra{i}", (10**6,), "f8", chunks=(1000,)) for i in range(9)],
-        r"expected at most .* of numbers in a file of .*, found 68\.67 MiB declared",
+        r"expected at most .* of numbers in a file of .*, found 68\.66 MiB declared",
     ),
     "a declared chunk": (
         lambda f: new_variable(f, shape=(1,), maxshape=(None,), chunks=(10**8,)),
@@ -170,15 +170,10 @@ HOSTILE = {
         lambda f: [f["loss"].attrs.create(f"x{i}", 1) for i in range(1001)],
         r"loss: expected at most 1000 attributes, found 10\d\d",
     ),
-    "a text in no encoding": (
-        lambda f: f.attrs.update({"x": np.bytes_(b"\xff\xfe")}),
-        r"not a readable netCDF-4 file \('utf-8' codec can't decode .*",
-    ),
     "two fill values": (
-        lambda f: f["loss"].attrs.update({"missing_value": np.float32(9)}),
-        r"not a readable netCDF-4 file \(variable 'loss' has multiple fill values",
+        lambda f: f["n_parameters"].attrs.update({"missing_value": 1, "_FillValue": 2}),
+        r"not a readable netCDF-4 file \(variable 'n_parameters' has multiple fill values",
     ),
-    "no netCDF": (lambda f: new_variable(f), r"extra"),
     "a study that is no text": (
         lambda f: f.attrs.update({"study": 3}),
         "attribute study: expected text, found",
@@ -202,7 +197,7 @@ class TestHostile:
     def test_dimensions_longer_than_their_variable(self, path):
         with h5py.File(path, "r+") as file:
             add_dimension_longer_than_its_variable(file)
-        refuse(path, r"expected at most .*iB of numbers, found 16 GiB")
+        refuse(path, r"expected at most .*iB of numbers, found 128 GiB")
 
     def test_data_in_another_file_are_not_read(self, path, tmp_path):
         (tmp_path / "secret").write_bytes(np.linspace(0, 1, 12).astype("f4").tobytes())
@@ -228,7 +223,7 @@ class TestHostile:
             variable.id.write_direct_chunk((0,), bomb)
         tracemalloc.start()
         refuse(path, "extra: expected chunks of 800 bytes, found a larger one")
-        assert tracemalloc.get_traced_memory()[1] < 2**23 * 10
+        assert tracemalloc.get_traced_memory()[1] < 2**24
         tracemalloc.stop()
 
     def test_a_stored_chunk_that_is_longer_than_it_should(self, path):
@@ -295,6 +290,11 @@ class TestSound:
         times.to_netcdf(tmp_path / "x.nc", engine="h5netcdf")
         assert read_netcdf(tmp_path / "x.nc")["x"].values.tolist() == [1, 2]
 
-    def test_is_plain_netcdf(self, tmp_path):
+    def test_no_netcdf(self, tmp_path):
+        with h5py.File(tmp_path / "x.h5", "w") as file:
+            file["x"] = np.zeros((2, 3))
+        refuse(tmp_path / "x.h5", "attribute schema: expected 1, found None")
+
+    def test_no_file(self, tmp_path):
         with pytest.raises(NetCDFError, match="not a readable netCDF-4 file"):
             read_netcdf(tmp_path / "missing.nc")

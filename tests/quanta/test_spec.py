@@ -1,4 +1,5 @@
 import math
+import re
 
 import numpy as np
 import pytest
@@ -176,6 +177,8 @@ class TestParse:
                 "not {'from': 4, 'to': 8, 'count': 6}",
             ),
             ({"from": 1, "to": 9, "count": 9}, "count must be at most 7 for distinct widths, not 9"),
+            ({"from": 1, "to": 100_001, "count": 2}, "to must be at most 100000, not 100001"),
+            ({"from": 1, "to": 10**9, "count": 10**9}, "to must be at most 100000, not 1000000000"),
         ],
     )
     def test_widths_that_are_refused(self, widths, message):
@@ -275,6 +278,16 @@ class TestIds:
         assert self.ids(training={"steps": 100, "learning_rate": 0.002}) == [
             "alpha=0.4_n_train=online_seed=0_6add323db36b"
         ]
+
+    @given(
+        st.floats(-1, 10) | st.just("uniform"),
+        st.integers(1, 10**9) | st.just("online"),
+        st.integers(0, 2**63 - 1),
+    )
+    def test_name_one_folder_whatever_the_axes_hold(self, alpha, n_train, seed):
+        [unit_id] = self.ids(alpha=alpha, n_train=n_train, seed=seed)
+        assert re.fullmatch(r"alpha=[a-z0-9.+-]+_n_train=[a-z0-9]+_seed=[0-9]+_[0-9a-f]{12}", unit_id)
+        assert len(unit_id) < 100  # a file name may have 255 bytes
 
     def test_are_file_names_people_can_read(self):
         [unit_id] = self.ids(alpha="uniform", n_train=1000, seed=7)
@@ -401,6 +414,48 @@ class TestLoad:
             load_study(file)
         assert str(caught.value).startswith(f"study {file}: ")
         assert "\n" not in str(caught.value)
+
+    @pytest.mark.parametrize(
+        ("content", "message"),
+        [
+            (b"a = " + b"[" * 100_000, "not TOML (it is nested too deeply)"),
+            (b"a." * 100_000 + b"a = 1", "not TOML (a key must have at most 16 parts, not 100001)"),
+            (b"seed = " + b"1" * 5000, "not TOML (Exceeds the limit"),
+            (b"seed = 0x" + b"1" * 5000, "Exceeds the limit"),
+            (b"seed = nan", "seed: must be an integer, not nan"),
+            ('name = "é"'.encode("latin-1"), "not TOML (expected text in UTF-8"),
+            ('name = "é"'.encode("utf-16"), "not TOML (expected text in UTF-8"),
+            (b"#" * (2**21 + 1), "not TOML (must have at most 2097152 bytes, not 2097153)"),
+            (b'name = "../../x"', "name: must match"),
+            (rb'name = "x\u0000"', "name: must match"),
+            (
+                b"[population]\nwidths = {from = 1, to = 1" + b"0" * 400 + b", count = 3}",
+                "population.widths: ",
+            ),
+        ],
+        ids=range(11),
+    )
+    def test_hostile_files(self, file, content, message):
+        file.write_bytes(content)
+        with pytest.raises(ConfigError) as caught:
+            load_study(file)
+        line = str(caught.value)
+        assert line.startswith(f"study {file}: ")
+        assert message in line
+        assert line.isprintable()
+        assert len(line) < 2000
+
+    def test_a_byte_order_mark_is_no_part_of_a_study(self, file):
+        plain = load_study(file)
+        file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+        assert load_study(file) == plain
+
+    @pytest.mark.parametrize("value", ["1" * 5000, "0x" + "1" * 5000, "[" * 100_000, "nan"])
+    def test_hostile_overrides(self, file, value):
+        with pytest.raises(ConfigError) as caught:
+            load_study(file, [f"training.steps={value}"])
+        assert str(caught.value).isprintable()
+        assert len(str(caught.value)) < 2000
 
     @pytest.mark.parametrize("source", ["none", "none.toml", "demo.tom"])
     def test_no_such_study(self, source):

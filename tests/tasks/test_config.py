@@ -1,9 +1,10 @@
+import os
 from typing import Annotated, Literal
 
 import pytest
 from pydantic import Field, ValidationError, model_validator
 
-from tasks.config import Config, ConfigError
+from tasks.config import MAX_TEXT_BYTES, Config, ConfigError, one_line, read_text
 
 
 class Inner(Config):
@@ -101,3 +102,107 @@ def test_text_that_is_not_json():
 
 def test_long_values_are_cut():
     assert len(message({"name": "a", "low": "x" * 10_000})) < 150
+
+
+class TestHostile:
+    """Texts that nobody would write by accident: one line, in little time."""
+
+    @pytest.mark.parametrize(
+        ("text", "expected"),
+        [
+            ('{"name": "a", "name": "b"}', "name: is given twice"),
+            ('{"name": "a", "inner": {"batch_size": 1, "batch_size": 2}}', "batch_size: is given twice"),
+            ('{"name": ' + "[" * 100_000, "is nested too deeply"),
+            ('{"a":' * 100_000, "is nested too deeply"),
+            ('{"name": "a", "low": ' + "9" * 5000 + "}", "Exceeds the limit (4300 digits)"),
+            ('{"name": "a", "low": ' + "9" * 4000 + "}", "low"),
+            ('{"name": "a", "kind": NaN}', "kind"),
+            (
+                '{"name": "a", "inner": {"learning_rate": 1e999}}',
+                "inner.learning_rate: must be a finite number",
+            ),
+            ('\ufeff{"name": "a"}', "Invalid JSON"),
+            ('{"name": "\\ud800"}', "Invalid JSON"),
+            ('{"name": "\ud800"}', ""),
+            ('{"name": "a\\u0000b"}', "name: must match ^[a-z]{1,8}$, not 'a\\x00b'"),
+            ('{"name": "ab\\n"}', "name: must match ^[a-z]{1,8}$, not 'ab\\n'"),
+            ('{"name": "a", "\\u001b[31m\\n": 1}', "\\x1b[31m: unknown key"),
+            ('{"name": "a", "sizes": [' + '"x",' * 50_000 + "1]}", "sizes: must be an integer, not 'x'"),
+            ("{" + ",".join(f'"x{i}": 1' for i in range(100_000)) + "}", "and more"),
+            ('{"' + "x" * 10**6 + '": 1}', "unknown key"),
+            ('{"name": "' + "x" * MAX_TEXT_BYTES + '"}', "must have at most 2097152 characters, not 2097164"),
+            ('{"name": "' + "x" * (MAX_TEXT_BYTES - 100) + '"}', "name: must match"),
+        ],
+        ids=range(19),
+    )
+    def test_texts(self, text, expected):
+        line = message(text)
+        assert expected in line
+        assert line.isprintable()
+        assert len(line) < 2000
+
+    def test_values(self):
+        nested = []
+        for _ in range(100_000):
+            nested = [nested]
+        assert message({"name": nested}) == "is nested too deeply"
+        assert message({"name": "a", "low": 16**5000}).startswith("Exceeds the limit (4300 digits)")
+
+    def test_long_messages_of_validators_are_cut(self):
+        class Picky(Config):
+            numbers: tuple[int, ...]
+
+            @model_validator(mode="after")
+            def _check(self):
+                raise ValueError(f"never\n{self.numbers}")
+
+        with pytest.raises(ConfigError) as caught:
+            Picky.parse({"numbers": list(range(10**5))})
+        assert str(caught.value).startswith("never (0, 1, 2")
+        assert str(caught.value).endswith("...")
+        assert len(str(caught.value)) == 300
+
+
+class TestReadText:
+    def test_reads_utf8_with_and_without_a_byte_order_mark(self, tmp_path):
+        for start in (b"", b"\xef\xbb\xbf"):
+            (tmp_path / "text").write_bytes(start + "é".encode())
+            assert read_text(tmp_path / "text") == "é"
+
+    @pytest.mark.parametrize(
+        ("content", "expected"),
+        [
+            (b"\xff\xfea\x00", "expected text in UTF-8"),
+            (b"\xe9", "expected text in UTF-8"),
+            (
+                bytes(MAX_TEXT_BYTES + 1),
+                f"must have at most {MAX_TEXT_BYTES} bytes, not {MAX_TEXT_BYTES + 1}",
+            ),
+        ],
+    )
+    def test_refuses_what_is_no_short_text(self, tmp_path, content, expected):
+        (tmp_path / "text").write_bytes(content)
+        with pytest.raises(ConfigError, match=expected):
+            read_text(tmp_path / "text")
+
+    def test_a_file_of_a_terabyte_is_not_read(self, tmp_path):
+        with (tmp_path / "text").open("wb") as file:
+            file.truncate(2**40)
+        with pytest.raises(ConfigError, match=f"at most {MAX_TEXT_BYTES} bytes, not {2**40}"):
+            read_text(tmp_path / "text")
+
+    def test_what_has_no_end_is_not_read(self, tmp_path):
+        os.mkfifo(tmp_path / "pipe")
+        (tmp_path / "device").symlink_to("/dev/zero")
+        for name in ("pipe", "device", "."):
+            with pytest.raises(ConfigError, match="expected a plain file"):
+                read_text(tmp_path / name)
+        with pytest.raises(FileNotFoundError):
+            read_text(tmp_path / "missing")
+
+
+def test_one_line():
+    assert one_line("a\n  b\tc") == "a b c"
+    assert one_line("\x1b[31mred\x07 é") == "\\x1b[31mred\\x07 é"
+    assert one_line("x" * 400) == "x" * 297 + "..."
+    assert one_line(ValueError("why"), most=3) == "why"

@@ -1,5 +1,7 @@
 import itertools
+import json
 import math
+import os
 import pickle
 import struct
 
@@ -268,6 +270,13 @@ class TestFile:
             ("seed", None, "no 'seed'"),
             ("seed", "three", "three"),
             ("seed", "-1", "seed: expected at least 0, found -1"),
+            ("seed", "9" * 5000, "Exceeds the limit"),
+            ("spec", '{"n_subtasks": 1000000000}', "n_subtasks: must be less than or equal to 100000"),
+            ("spec", '{"n_subtasks": 100000, "n_bits": 4096, "k": 4000}', "subsets: expected int64 of shape"),
+            ("spec", "[" * 100_000, "is nested too deeply"),
+            ("spec", '{"k": 3, "k": 3}', "k: is given twice"),
+            ("spec", '{"\\u001b[31m": 3}', "unknown key"),
+            ("spec", '{"x": "' + "x" * 10**7 + '"}', "must have at most 2097152 characters"),
         ],
     )
     def test_wrong_metadata(self, path, task, key, value, message):
@@ -289,6 +298,7 @@ class TestFile:
             ("frequencies", lambda x: x.flip(0), "frequencies: they are not those of the spec"),
             ("frequencies", lambda x: x * (1 + 1e-6), "frequencies: they are not those of the spec"),
             ("frequencies", lambda x: x * math.nan, "frequencies: they are not those of the spec"),
+            ("frequencies", lambda x: x * math.inf, "frequencies: they are not those of the spec"),
             ("frequencies", lambda x: x.repeat(2, 1), "frequencies: expected float64 of shape (6,)"),
             ("frequencies", lambda x: x.to(torch.bfloat16), "frequencies: expected float64"),
             ("subtask", None, "no 'subtask'"),
@@ -311,6 +321,49 @@ class TestFile:
             tensors[name] = change(tensor).contiguous()
         save_file(tensors, path, metadata)
         refuse(path, message)
+
+    def test_tensors_that_no_task_has(self, path):
+        tensors = load_file(path)
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata()
+        save_file(tensors | {"more": torch.ones(1)}, path, metadata)
+        refuse(path, "expected 2 or 5 tensors, found 6")
+
+    def test_more_than_there_is_memory_for(self, path, monkeypatch):
+        MultitaskSparseParity.load(path)
+        monkeypatch.setattr("tasks.sparse_parity.memory_size", lambda: 1000)
+        refuse(path, "expected at most this machine's 1000 bytes of memory, found ")
+
+    def test_a_sample_that_unpacks_to_terabytes_is_not_read(self, path):
+        # The file has holes: on disk it takes a few kilobytes, whatever it says.
+        task = make_task(n_subtasks=4, n_bits=4096, k=1)
+        length = 10**10
+        task.save(path)
+        data = path.read_bytes()
+        end = 8 + struct.unpack("<Q", data[:8])[0]
+        header = json.loads(data[8:end])
+        place = max(header[name]["data_offsets"][1] for name in ("subsets", "frequencies"))
+        for name, dtype, shape, size in (
+            ("subtask", "I64", [length], 8 * length),
+            ("bits", "U8", [length, 512], 512 * length),
+            ("label", "U8", [length], length),
+        ):
+            header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [place, place + size]}
+            place += size
+        text = json.dumps(header).encode()
+        path.write_bytes(struct.pack("<Q", len(text)) + text + data[end:])
+        os.truncate(path, 8 + len(text) + place)
+        refuse(path, "memory")  # which there is not enough of, be it to map the file or to unpack it
+
+    def test_a_pipe(self, tmp_path):
+        os.mkfifo(tmp_path / "pipe")
+        with pytest.raises(FileNotFoundError, match="there is no such file"):
+            MultitaskSparseParity.load(tmp_path / "pipe")
+
+    def test_what_was_loaded_is_no_longer_the_file(self, path):
+        loaded, sample = MultitaskSparseParity.load(path)
+        os.truncate(path, 0)
+        assert torch.equal(loaded.label(sample.subtask, sample.bits), sample.label)
 
 
 def refuse(path, message):
