@@ -8,7 +8,7 @@ import json
 import os
 import pickle
 import shutil
-import struct
+from datetime import UTC, datetime
 from pathlib import Path
 
 import h5py
@@ -88,17 +88,20 @@ class TestPickles:
             certify(folder, name)
         if name == "checkpoint.safetensors":
             (folder / "manifest.json").unlink()
-        broken = int(name in ("study.json", "curves.nc"))
-        run("analyze", copied, exit_code=broken)
-        run("figures", copied, exit_code=broken)
+        for command in ("analyze", "figures") if name in ("study.json", "curves.nc") else ():
+            run(command, copied, exit_code=1)
         run("status", copied, exit_code=int(name == "study.json"))
         run("verify", copied, exit_code=int(name != "checkpoint.safetensors"))
+        if name == "weights.safetensors":
+            with pytest.raises(StoreError, match="not the weights of this unit"):
+                load_population(folder)
         run("train", tiny_toml, "--out", copied, exit_code=int(name == "study.json"))
-        with pytest.raises(StoreError) if name == "weights.safetensors" else torch.no_grad():
-            load_population(folder)
         assert not sprung.exists()
-        torch.load(file, weights_only=False) if save is torch.save and not file.suffix == ".nc" else None
-        Path(sprung).unlink(missing_ok=True)
+
+    def test_would_be_run_by_who_unpickles_them(self, tmp_path):
+        torch.save(Trap(tmp_path / "sprung"), tmp_path / "file")
+        torch.load(tmp_path / "file", weights_only=False)
+        assert (tmp_path / "sprung").exists()
 
 
 class TestLinks:
@@ -114,9 +117,10 @@ class TestLinks:
             message = run(command, copied, exit_code=1).stderr
             assert f"{place}: expected a folder, found a link" in message
         run("train", tiny_toml, "--out", copied, exit_code=1)
-        for write in (run_sweep, lambda run: run.write_failed(unit, "x", device=None, started=None)):
-            with pytest.raises(StoreError, match="found a link; a run directory holds its own files"):
-                write(RunDirectory(copied))
+        with pytest.raises(StoreError, match="found a link; a run directory holds its own files"):
+            RunDirectory(copied).write_failed(
+                unit, "reason", device=torch.device("cpu"), started=datetime.now(UTC)
+            )
         assert contents(outside) == before
 
     @pytest.mark.parametrize("name", ["units", "unit", "analysis", "figures"])
@@ -167,8 +171,7 @@ class TestLinks:
         folder.mkdir()
         (folder / name).symlink_to(outside / name)
         before = contents(outside)
-        run("analyze", copied, exit_code=0)
-        run("figures", copied, exit_code=0)
+        run("analyze" if name == "verdict.json" else "figures", copied, exit_code=0)
         assert contents(outside) == before
         assert not (folder / name).is_symlink()
 
@@ -261,9 +264,7 @@ class TestSizes:
         manifest["unit"]["population"]["widths"] = [100_000]
         manifest["unit"]["task"] |= {"n_subtasks": 50_000, "n_bits": 100, "k": 3}  # 20 GB of parameters
         (folder / "manifest.json").write_text(json.dumps(manifest))
-        with pytest.raises(
-            StoreError, match="not the weights of this unit .another type or shape of embedding"
-        ):
+        with pytest.raises(StoreError, match="another type or shape of embedding"):
             load_population(folder)
 
     def test_curves_of_all_units_that_do_not_fit(self, copied, monkeypatch):
@@ -344,11 +345,3 @@ def as_toml(value):
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key} = {as_toml(part)}" for key, part in value.items()) + "}"
     return json.dumps(value)
-
-
-def test_a_length_of_no_file_at_all(tmp_path):
-    (tmp_path / "task.safetensors").write_bytes(struct.pack("<Q", 2**63))
-    with pytest.raises(ValueError, match="not a task file"):
-        from tasks import MultitaskSparseParity
-
-        MultitaskSparseParity.load(tmp_path / "task.safetensors")
