@@ -248,6 +248,7 @@ class Trainer:
                     raise ValueError(f"the optimiser's state of {name} has the types and shapes {found}")
                 if of_parameter:
                     self.optimizer.state[parameter] = of_parameter
+            self._check_samples_seen(state["samples_seen"], n_steps)
             self.samples_seen.copy_(state["samples_seen"])
             assert self._data is not None
             self._data.set_state(state["generator"])
@@ -259,6 +260,15 @@ class Trainer:
         self.n_steps = n_steps
         n_kept = len(next(iter(measured.values()))) if measured else 0
         self.evaluations = [{name: values[i] for name, values in measured.items()} for i in range(n_kept)]
+
+    def _check_samples_seen(self, samples_seen: Tensor, n_steps: int) -> None:
+        """Raise ValueError unless these can be the samples of the batches up to a step."""
+        found = (samples_seen.dtype, tuple(samples_seen.shape))
+        total = n_steps * self.unit.training.batch_size
+        if found != (torch.int64, tuple(self.samples_seen.shape)):
+            raise ValueError(f"its samples_seen have the type and shape {found}")
+        if samples_seen.min() < 0 or samples_seen.sum() != total:
+            raise ValueError(f"its samples_seen are not the {total} up to step {n_steps}")
 
     def _check_measured(self, measured: Mapping[str, NDArray[Any]], n_steps: int) -> None:
         """Raise ValueError unless these are the evaluations up to a step; that at the step may be to come."""

@@ -36,6 +36,12 @@ def interrupted(unit, path, n_steps):
     assert path.exists()
 
 
+def rewrite(path, state):
+    """Write a checkpoint with the right checksum of a state that may be wrong."""
+    metadata = {"format": module.FORMAT, "unit": UNITS["online"].model_dump_json()}
+    save_file(state, path, metadata | {"sha256": module._digest(state)})
+
+
 def same(one, other):
     assert one.curves.identical(other.curves)
     for a, b in zip(one.population.parameters(), other.population.parameters(), strict=True):
@@ -156,15 +162,25 @@ class TestDamage:
     def test_something_missing(self, left, missing):
         state = load_file(left)
         del state[missing]
-        metadata = {"format": module.FORMAT, "unit": UNITS["online"].model_dump_json()}
-        save_file(state, left, metadata | {"sha256": module._digest(state)})
+        rewrite(left, state)
         self.refuse(left, "not a checkpoint")
 
     def test_too_many_steps(self, left):
-        state = load_file(left) | {"n_steps": torch.tensor(10**6)}
-        metadata = {"format": module.FORMAT, "unit": UNITS["online"].model_dump_json()}
-        save_file(state, left, metadata | {"sha256": module._digest(state)})
+        rewrite(left, load_file(left) | {"n_steps": torch.tensor(10**6)})
         self.refuse(left, "evaluations are not those")
+
+    @pytest.mark.parametrize(
+        ("samples_seen", "message"),
+        [
+            (torch.tensor([-1, 273, 0, 0, 0]), "not the 272 up to step 17"),
+            (torch.tensor([271, 0, 0, 0, 0]), "not the 272 up to step 17"),
+            (torch.tensor(272), "type and shape"),
+            (torch.tensor([272.0, 0, 0, 0, 0]), "type and shape"),
+        ],
+    )
+    def test_samples_that_no_batches_had(self, left, samples_seen, message):
+        rewrite(left, load_file(left) | {"samples_seen": samples_seen})
+        self.refuse(left, message)
 
     def test_a_save_that_fails_leaves_the_one_before(self, left, monkeypatch):
         before = left.read_bytes()
