@@ -349,14 +349,13 @@ def _sweep_here(
         index, n_shards = shard
         units = study.units()[index - 1 :: n_shards]
         pending = run.pending(units)
-        with run.lock(pending):
-            _announce(study, len(pending), len(units), str(chosen))
-            reason = why_not_compiled() if chosen.type == "cpu" and pending else None
-            if reason is not None:
-                click.echo(f"note: training without compiled code, which is slower: {reason}", err=True)
-            total = len(pending) * study.training.steps
-            with _progress(study.name, total, "steps") as advance, _stop_on_signal() as stopping:
-                return run_sweep(run, chosen, advance, stopping, units)
+        _announce(study, len(pending), len(units), str(chosen))
+        reason = why_not_compiled() if chosen.type == "cpu" and pending else None
+        if reason is not None:
+            click.echo(f"note: training without compiled code, which is slower: {reason}", err=True)
+        total = len(pending) * study.training.steps
+        with _progress(study.name, total, "steps") as advance, _stop_on_signal() as stopping:
+            return run_sweep(run, chosen, advance, stopping, pending)
 
     return sweep
 

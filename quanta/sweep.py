@@ -9,7 +9,7 @@ import torch
 
 from quanta.checkpoint import Checkpoint, CheckpointError
 from quanta.spec import UnitSpec
-from quanta.store import RunDirectory
+from quanta.store import CHECKPOINT, RunDirectory
 from quanta.training import StoppedError, train_unit
 from tasks.atomic import remove_leftovers
 from tasks.config import ConfigError
@@ -112,7 +112,7 @@ def train_and_store(
     device = torch.device(device)
     started = datetime.now(UTC)
     remove_leftovers(run.folder(unit))
-    checkpoint = Checkpoint(run.folder(unit) / "checkpoint.safetensors")
+    checkpoint = Checkpoint(run.folder(unit) / CHECKPOINT)
     note = None
     try:
         try:
@@ -142,8 +142,8 @@ def run_sweep(
 ) -> SweepResult:
     """Train the units of a run directory that are not done, one after another.
 
-    A unit that fails on its own is recorded with its reason and the others go on. Calling this again after an
-    interruption continues.
+    All of them are locked until it ends. A unit that fails on its own is recorded with its reason and the
+    others go on. Calling this again after an interruption continues.
 
     Parameters
     ----------
@@ -162,32 +162,36 @@ def run_sweep(
 
     Raises
     ------
+    LockedError
+        If somebody else trains one of the units.
     OSError
         If results cannot be written.
     """
     advance = on_progress or (lambda n_steps: None)
     units = run.study.units() if units is None else units
-    pending = run.pending(units)
-    n_kept = len(units) - len(pending)
     n_done = 0
     failed: dict[str, str] = {}
     notes: list[str] = []
-    for unit in pending:
-        n_left = unit.training.steps
+    pending = run.pending(units)
+    with run.lock(pending):
+        pending = run.pending(pending)  # until now, somebody else may have been training them
+        n_kept = len(units) - len(pending)
+        for unit in pending:
+            n_left = unit.training.steps
 
-        def on_steps(n_steps: int) -> None:
-            nonlocal n_left
-            n_left -= n_steps
-            advance(n_steps)
+            def on_steps(n_steps: int) -> None:
+                nonlocal n_left
+                n_left -= n_steps
+                advance(n_steps)
 
-        outcome = train_and_store(run, unit, device, on_steps, should_stop)
-        if outcome.note is not None:
-            notes.append(outcome.note)
-        if outcome.status == "stopped":
-            return SweepResult(n_done, n_kept, failed, tuple(notes), stopped=True)
-        if outcome.reason is not None:
-            failed[unit.id] = outcome.reason
-            advance(n_left)
-        else:
-            n_done += 1
-    return SweepResult(n_done, n_kept, failed, tuple(notes))
+            outcome = train_and_store(run, unit, device, on_steps, should_stop)
+            if outcome.note is not None:
+                notes.append(outcome.note)
+            if outcome.status == "stopped":
+                return SweepResult(n_done, n_kept, failed, tuple(notes), stopped=True)
+            if outcome.reason is not None:
+                failed[unit.id] = outcome.reason
+                advance(n_left)
+            else:
+                n_done += 1
+        return SweepResult(n_done, n_kept, failed, tuple(notes))

@@ -311,6 +311,28 @@ class TestVerify:
     def test_units_that_are_not_done_are_no_damage(self, mixed):
         assert run("verify", mixed.path).stdout == f"{mixed.path}: whole; 2 of 6 units are done\n"
 
+    @pytest.mark.parametrize(
+        ("damage", "reason"),
+        [
+            (flip_a_bit, "its checksum is not that of its contents"),
+            (halve, "Error while deserializing header: incomplete metadata, file not fully covered"),
+            (lambda data: b"", "Error while deserializing header: header too small"),
+        ],
+    )
+    def test_the_checkpoint_of_a_unit_that_is_not_done(self, mixed, damage, reason):
+        file = next((mixed.path / "units").glob("*/checkpoint.safetensors"))
+        file.write_bytes(damage(file.read_bytes()))
+        name = str(file.relative_to(mixed.path))
+        assert self.damaged(mixed.path) == {name: f"not a checkpoint of this unit ({reason})"}
+
+    def test_the_checkpoint_of_another_unit(self, mixed):
+        file = next((mixed.path / "units").glob("*/checkpoint.safetensors"))
+        other = mixed.folder(mixed.study.units()[-1]) / file.name
+        other.parent.mkdir(exist_ok=True)
+        file.rename(other)
+        name = str(other.relative_to(mixed.path))
+        assert self.damaged(mixed.path) == {name: "not a checkpoint of this unit (it is of another unit)"}
+
     def test_units_that_left_the_axes_are_read_too(self, copied, tiny_study):
         RunDirectory.create(copied, tiny_study.model_copy(update={"seed": (1,)}))
         found = read_json("verify", copied)
@@ -448,7 +470,7 @@ class TestTwoAtOnce:
             for options in ([], ["--overwrite"]):
                 result = run(*slow, *options, exit_code=1)
                 assert result.stdout == ""
-                [line] = result.stderr.splitlines()
+                line = result.stderr.splitlines()[-1]
                 assert (
                     f"is being trained by process {first.pid} on host {socket.gethostname()} since " in line
                 )

@@ -23,7 +23,7 @@ from quanta.cluster import ClusterError, OneGpu, connect, run_on_cluster, start_
 from quanta.curves import load_curves
 from quanta.lock import LockedError, owner
 from quanta.store import RunDirectory
-from quanta.sweep import SweepResult, run_sweep
+from quanta.sweep import SweepResult, run_sweep, train_and_store
 
 ROOT = Path(__file__).parents[2]
 
@@ -371,7 +371,7 @@ class TestLocks:
             driver.start()
             while run.pending() != [unit]:
                 time.sleep(0.1)
-            run_sweep(run, units=[unit])
+            train_and_store(run, unit)
         driver.join()
         assert results == [SweepResult(3, 0)]
         assert units_in(tmp_path / "log") == sorted({*ids(tiny_study)} - {unit.id})
