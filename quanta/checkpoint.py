@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from quanta.spec import UnitSpec
 from quanta.training import Trainer
 from tasks.atomic import atomic_write
 from tasks.config import one_line
@@ -82,23 +83,51 @@ class Checkpoint:
         """
         if not self.path.exists():
             return False
+        state, n_steps = self.read(trainer.unit)
+        try:
+            trainer.restore(state)
+            if n_steps != str(trainer.n_steps):
+                raise ValueError("its number of steps is not that of its contents")
+        except ValueError as error:  # among them StateError
+            raise self._error(error) from error
+        return True
+
+    def read(self, unit: UnitSpec) -> tuple[dict[str, Tensor], str]:
+        """Read a checkpoint as far as it can be judged without a trainer.
+
+        Parameters
+        ----------
+        unit : UnitSpec
+            Whose it must be.
+
+        Returns
+        -------
+        state : dict of str to Tensor
+            For `Trainer.restore`, which checks the rest.
+        n_steps : str
+            The number of steps that it claims.
+
+        Raises
+        ------
+        CheckpointError
+            If it is damaged or of another unit.
+        """
         try:
             with open_tensors(self.path) as file:
                 metadata = file.metadata
                 if metadata.get("format") != FORMAT:
                     raise ValueError(f"format: expected {FORMAT!r}, found {metadata.get('format')!r}")
-                if metadata.get("unit") != trainer.unit.model_dump_json():
+                if metadata.get("unit") != unit.model_dump_json():
                     raise ValueError("it is of another unit")
                 state = {name: file.read(name) for name in file.tensors}
             if metadata.get("sha256") != _digest(state):
                 raise ValueError("its checksum is not that of its contents")
-            trainer.restore(state)
-            if metadata.get("n_steps") != str(trainer.n_steps):
-                raise ValueError("its number of steps is not that of its contents")
-        except (OSError, ValueError) as error:  # among them StateError
-            reason = one_line(error)
-            raise CheckpointError(f"{self.path}: not a checkpoint of this unit ({reason})") from error
-        return True
+        except (OSError, ValueError) as error:
+            raise self._error(error) from error
+        return state, metadata.get("n_steps", "")
+
+    def _error(self, reason: Exception) -> CheckpointError:
+        return CheckpointError(f"{self.path}: not a checkpoint of this unit ({one_line(reason)})")
 
     def remove(self) -> None:
         """Delete the file, if there is one: the unit is done."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from safetensors import SafetensorError, safe_open
 
 from quanta.lock import Owner, owner
-from quanta.store import UNIT_FILES, Manifest, RunDirectory
+from quanta.store import CHECKPOINT, UNIT_FILES, Manifest, RunDirectory
 from tasks.config import one_line
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def read_status(run: RunDirectory) -> Status:
 def _unit_status(name: str, folder: Path, manifest: Manifest | None, steps: int) -> UnitStatus:
     if manifest is not None and manifest.status == "done" and all((folder / f).is_file() for f in UNIT_FILES):
         return UnitStatus(name, "done", steps, seconds=manifest.seconds)
-    n_steps = _steps_kept(folder / "checkpoint.safetensors", steps)
+    n_steps = _steps_kept(folder / CHECKPOINT, steps)
     held_by = owner(folder)
     if held_by is not None and not (manifest is not None and _failed_since(manifest, held_by)):
         return UnitStatus(name, "running", n_steps or 0, owner=held_by)

@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 UNIT_FILES = ("curves.nc", "weights.safetensors")
 """The files of a unit that is done, besides its manifest."""
 
+CHECKPOINT = "checkpoint.safetensors"
+"""The file of a unit that was begun and is not done."""
+
 _AXES = ("alpha", "n_train", "seed")
 _DERIVED = ("units", "analysis", "figures")
 

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from quanta.checkpoint import Checkpoint, CheckpointError
 from quanta.curves import CurvesError, load_curves
 from quanta.spec import StudySpec, UnitSpec, alpha_coordinate, n_train_coordinate
-from quanta.store import UNIT_FILES, Manifest, RunDirectory, changed_keys, checksum
+from quanta.store import CHECKPOINT, UNIT_FILES, Manifest, RunDirectory, changed_keys, checksum
 from quanta.weights import WeightsError, load_weights
 from tasks.config import ConfigError, one_line, read_text
 
@@ -60,7 +61,7 @@ class Verification:
 def verify(run: RunDirectory, on_progress: Callable[[int], None] | None = None) -> Verification:
     """Read everything that a run directory holds, and hold it against checksums, schema and study.
 
-    A unit that is not done is no damage. Nothing is changed.
+    A unit that is not done is no damage, but its checkpoint can be. Nothing is changed.
 
     Parameters
     ----------
@@ -73,28 +74,29 @@ def verify(run: RunDirectory, on_progress: Callable[[int], None] | None = None) 
     Verification
     """
     damaged: list[Damage] = []
+    units = {unit.id: unit for unit in run.study.units()}
     n_done = 0
     for folder in unit_folders(run):
         manifest, reason = _read_manifest(folder, run.study)
-        if reason is not None:
-            damaged.append(Damage(_name(run, folder / "manifest.json"), reason))
+        reasons = {"manifest.json": reason}
         if manifest is not None and manifest.status == "done":
             n_done += 1
-            for file in UNIT_FILES:
-                if (reason := _why_damaged(folder / file, manifest)) is not None:
-                    damaged.append(Damage(_name(run, folder / file), reason))
+            reasons |= {name: _why_damaged(folder / name, manifest) for name in UNIT_FILES}
+        elif folder.name in units:
+            reasons[CHECKPOINT] = _why_useless(folder / CHECKPOINT, units[folder.name])
+        damaged += [
+            Damage((folder / name).relative_to(run.path).as_posix(), reason)
+            for name, reason in reasons.items()
+            if reason is not None
+        ]
         if on_progress is not None:
             on_progress(1)
-    return Verification(run.path, len(run.study.units()), n_done, tuple(damaged))
+    return Verification(run.path, len(units), n_done, tuple(damaged))
 
 
 def unit_folders(run: RunDirectory) -> list[Path]:
     """List the folders of units that are there, whether of the study or not."""
     return sorted(folder for folder in (run.path / "units").glob("*") if folder.is_dir())
-
-
-def _name(run: RunDirectory, file: Path) -> str:
-    return file.relative_to(run.path).as_posix()
 
 
 def _read_manifest(folder: Path, study: StudySpec) -> tuple[Manifest | None, str | None]:
@@ -129,8 +131,23 @@ def _why_damaged(file: Path, manifest: Manifest) -> str | None:
         else:
             load_weights(file, manifest.unit)
     except (CurvesError, WeightsError, OSError) as error:
-        return one_line(str(error).removeprefix(f"{file}: "))
+        return _without_path(error, file)
     return None
+
+
+def _why_useless(checkpoint: Path, unit: UnitSpec) -> str | None:
+    """Read the checkpoint of a unit that is not done, if there is one, and say what is wrong with it."""
+    if not checkpoint.exists():
+        return None
+    try:
+        Checkpoint(checkpoint).read(unit)
+    except CheckpointError as error:
+        return _without_path(error, checkpoint)
+    return None
+
+
+def _without_path(error: Exception, file: Path) -> str:
+    return one_line(str(error).removeprefix(f"{file}: "))
 
 
 def _check_axes(file: Path, unit: UnitSpec) -> None:
