@@ -6,6 +6,7 @@ from .agreement import (
     summarize_q_sequence,
 )
 from .censored import CensoredFit, fit_censored_power_law
+from .checks import Check
 from .discreteness import Discreteness, measure_discreteness
 from .evidence import Evidence, gather_evidence, judge_by_tau, tabulate_time_slopes
 from .evidence_figures import plot_drops, plot_final_values, plot_reconstruction_null
@@ -46,7 +47,7 @@ from .theory import (
     ideal_loss,
     local_slope,
 )
-from .verdict import Check, Verdict, judge
+from .verdict import Verdict, judge
 from .worlds import simulate, true_exponents
 
 __all__ = [

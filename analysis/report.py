@@ -9,17 +9,17 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from analysis.discreteness import MAX_DROP_FACTOR
-from analysis.evidence import Evidence
-from analysis.verdict import (
+from analysis.checks import (
     MAX_P_VALUE,
     MIN_CONCORDANCE,
     MIN_COUNT_SLOPE,
     MIN_R_SQUARED,
     SLOPE_RATIO_TOLERANCE,
     TIME_TOLERANCE,
-    Verdict,
 )
+from analysis.discreteness import MAX_DROP_FACTOR
+from analysis.evidence import Evidence
+from analysis.verdict import Verdict
 
 _OUTCOMES = {
     "supported": ("green", "the loss power law follows from the count of subtasks learned."),

@@ -4,13 +4,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from analysis import select, simulate
+from analysis import checks, select, simulate
 from analysis import verdict as module
+from analysis.checks import Check
 from analysis.discreteness import measure_discreteness
+from analysis.exponents import Exponent
 from analysis.intervals import Interval
 from analysis.power_laws import fit_power_law
 from analysis.reconstruction import PermutationNull, measure_reconstruction
-from analysis.verdict import Check, Exponent, judge
+from analysis.verdict import judge
 from analysis.worlds import DEMO_WIDTHS
 from quanta.curves import make_curves
 from tasks.frequencies import zipf_frequencies
@@ -35,7 +37,7 @@ STATISTICS = {
     "reconstruction": "reconstructions",
     "exponent from the count": "slope_ratios",
 }
-"""What gives each check its values, by its name in the module."""
+"""What gives each check its values, by its name in `analysis.checks`."""
 
 
 def failing(verdict):
@@ -52,7 +54,7 @@ def about(limit, *offsets):
 
 def judge_with(monkeypatch, curves, name, values):
     """Judge with the values of each seed (S,) in the place of the statistic of a check."""
-    monkeypatch.setattr(module, STATISTICS[name], lambda m: np.array(values))
+    monkeypatch.setattr(checks, STATISTICS[name], lambda m: np.array(values))
     return judge(curves, n_bootstrap=1, n_permutations=99)
 
 
@@ -245,10 +247,10 @@ class TestThreeStates:
     @pytest.mark.parametrize(
         ("name", "values", "passed"),
         [
-            ("order", about(module.MIN_CONCORDANCE, 0.05, 0.06, 0.07), True),
-            ("order", about(module.MIN_CONCORDANCE, -0.03, 0.02, 0.07), True),  # .02 - .08 to .02 + .08
-            ("order", about(module.MIN_CONCORDANCE, -0.07, -0.02, 0.03), None),
-            ("order", about(module.MIN_CONCORDANCE, -0.1, -0.09, -0.08), False),
+            ("order", about(checks.MIN_CONCORDANCE, 0.05, 0.06, 0.07), True),
+            ("order", about(checks.MIN_CONCORDANCE, -0.03, 0.02, 0.07), True),  # .02 - .08 to .02 + .08
+            ("order", about(checks.MIN_CONCORDANCE, -0.07, -0.02, 0.03), None),
+            ("order", about(checks.MIN_CONCORDANCE, -0.1, -0.09, -0.08), False),
             ("order", [np.nan, np.nan, 0.95], None),
             ("learning time", [0.99, 1.0, 1.01], True),
             ("learning time", [1.05, 1.15, 1.25], True),  # .98 to 1.32 meets .9 to 1.1
@@ -265,14 +267,14 @@ class TestThreeStates:
             ("count", [-0.30, -0.1, 0.1], None),
             ("count", [-0.50, -0.4, -0.3], False),
             ("count", [np.nan, np.nan, 1.0], None),
-            ("reconstruction", about(module.MIN_R_SQUARED, 0.02, 0.03, 0.04), True),
-            ("reconstruction", about(module.MIN_R_SQUARED, -0.03, 0.01, 0.05), True),
+            ("reconstruction", about(checks.MIN_R_SQUARED, 0.02, 0.03, 0.04), True),
+            ("reconstruction", about(checks.MIN_R_SQUARED, -0.03, 0.01, 0.05), True),
             (
                 "reconstruction",
-                about(module.MIN_R_SQUARED, -0.1, -0.03, 0.04),
+                about(checks.MIN_R_SQUARED, -0.1, -0.03, 0.04),
                 None,
             ),  # -.03 - .12 to -.03 + .12
-            ("reconstruction", about(module.MIN_R_SQUARED, -0.45, -0.4, -0.35), False),
+            ("reconstruction", about(checks.MIN_R_SQUARED, -0.45, -0.4, -0.35), False),
             ("reconstruction", [np.nan, np.nan, 1.0], None),
             ("exponent from the count", [0.90, 1.0, 1.1], True),
             ("exponent from the count", [0.70, 0.85, 1.0], True),  # .60 to 1.10
