@@ -18,10 +18,12 @@ from safetensors.torch import load_file
 
 import quanta
 from cli import main
+from quanta import checkpoint
 from quanta.curves import make_curves, save_curves
 from quanta.spec import load_study
 from quanta.store import RunDirectory, load
 from quanta.sweep import run_sweep
+from quanta.training import Trainer
 from tasks.frequencies import zipf_frequencies
 from tasks.sparse_parity import MultitaskSparseParity
 
@@ -447,6 +449,36 @@ class TestSignals:
         assert f"{left} of 4 units to train" in result.stderr
         assert RunDirectory(out).pending() == []
         assert all(file.stat().st_mtime_ns == before for file, before in kept.items())
+
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    def test_a_second_one_stops_at_once(self, number, tiny_toml, tiny_study, tmp_path, finished, monkeypatch):
+        out = tmp_path / "run"
+        steps = []
+
+        def step(trainer):
+            steps.append(trainer.n_steps)
+            if len(steps) == 8:
+                os.kill(os.getpid(), number)
+                os.kill(os.getpid(), number)
+                steps.append("not reached")
+            whole(trainer)
+
+        whole = Trainer.step
+        monkeypatch.setattr(Trainer, "step", step)
+        monkeypatch.setattr(checkpoint, "MIN_SECONDS", 0.0)
+        monkeypatch.setattr(checkpoint, "MAX_SHARE", 1e9)
+        result = run("train", tiny_toml, "--out", out, exit_code=1)
+        assert result.stderr.endswith("Aborted!\n")
+        assert steps == list(range(8))
+        assert not list(out.rglob("lock"))
+        kept = RunDirectory(out).folder(tiny_study.units()[0]) / "checkpoint.safetensors"
+        assert int(load_file(kept)["n_steps"]) == 7
+        run("train", tiny_toml, "--out", out)
+        assert steps[8] == 7
+        for unit in tiny_study.units():
+            for name in ("curves.nc", "weights.safetensors"):
+                file = RunDirectory(out).folder(unit) / name
+                assert file.read_bytes() == (RunDirectory(finished).folder(unit) / name).read_bytes()
 
 
 def read(descriptor):
