@@ -4,7 +4,7 @@ import json
 import re
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from analysis import Evidence, Verdict
     from quanta import RunDirectory, SweepResult
-    from quanta.spec import StudySpec
+    from quanta.spec import StudySpec, UnitSpec
 
 EXIT_UNITS_FAILED = 3
 EXIT_NOT_SUPPORTED = 4
@@ -260,6 +260,7 @@ def _cluster_options(command: Callable[..., None]) -> Callable[..., None]:
     "factors of products.",
 )
 @click.option("--overwrite", is_flag=True, help="Delete what the run directory holds and start again.")
+@click.option("--retry-failed", is_flag=True, help="Train units again that failed before.")
 @_cluster_options
 @click.option(
     "--list",
@@ -276,6 +277,7 @@ def train(
     overrides: tuple[str, ...],
     precision: str | None,
     overwrite: bool,
+    retry_failed: bool,
     workers: int | None,
     scheduler: str | None,
     shard: tuple[int, int] | None,
@@ -285,7 +287,8 @@ def train(
     """Train the populations of STUDY, a TOML file or the name of a shipped study.
 
     Prints the run directory. Units that are done are kept, so the same command continues a study that was
-    interrupted. Exit code 3 if some units failed.
+    interrupted. Units that fail on their own, such as by diverging, do not stop the others. Exit code 3 if
+    some failed, now or before.
     """
     from quanta import load_study
 
@@ -301,9 +304,9 @@ def train(
     loaded = load_study(study, overrides)
     where = workers or scheduler
     if where is None:
-        sweep = _sweep_here(loaded, device, shard or (1, 1), threads)
+        sweep = _sweep_here(loaded, device, shard or (1, 1), threads, retry_failed)
     else:
-        sweep = _sweep_on_cluster(where, device, threads or 1, files)
+        sweep = _sweep_on_cluster(where, device, threads or 1, files, retry_failed)
     run, result = _train(loaded, out, overwrite, sweep)
     click.echo(run.path)
     if result.failed:
@@ -331,7 +334,11 @@ def _train(
 
 
 def _sweep_here(
-    study: "StudySpec", device: str, shard: tuple[int, int] = (1, 1), threads: int | None = None
+    study: "StudySpec",
+    device: str,
+    shard: tuple[int, int] = (1, 1),
+    threads: int | None = None,
+    retry_failed: bool = False,
 ) -> "Callable[[RunDirectory], SweepResult]":
     """Sweep the units of a shard, one after another in this process."""
     import torch
@@ -348,20 +355,19 @@ def _sweep_here(
     def sweep(run: "RunDirectory") -> "SweepResult":
         index, n_shards = shard
         units = study.units()[index - 1 :: n_shards]
-        pending = run.pending(units)
-        _announce(study, len(pending), len(units), str(chosen))
+        pending = _announce(run, units, str(chosen), retry_failed)
         reason = why_not_compiled() if chosen.type == "cpu" and pending else None
         if reason is not None:
             click.echo(f"note: training without compiled code, which is slower: {reason}", err=True)
         total = len(pending) * study.training.steps
         with _progress(study.name, total, "steps") as advance, _stop_on_signal() as stopping:
-            return run_sweep(run, chosen, advance, stopping, pending)
+            return run_sweep(run, chosen, advance, stopping, units, retry_failed)
 
     return sweep
 
 
 def _sweep_on_cluster(
-    where: int | str, device: str, threads: int, tls: dict[str, str]
+    where: int | str, device: str, threads: int, tls: dict[str, str], retry_failed: bool
 ) -> "Callable[[RunDirectory], SweepResult]":
     """Sweep the units on a number of workers of this machine, or on those of the scheduler at an address."""
     try:
@@ -372,9 +378,9 @@ def _sweep_on_cluster(
         ) from error
 
     def sweep(run: "RunDirectory") -> "SweepResult":
-        study, pending = run.study, run.pending()
+        study = run.study
         name = f"{where} workers" if isinstance(where, int) else f"the workers of {where}"
-        _announce(study, len(pending), len(study.units()), name)
+        pending = _announce(run, study.units(), name, retry_failed)
         connected = start_workers(where) if isinstance(where, int) else connect(where, **tls)
         total = len(pending) * study.training.steps
         with (
@@ -382,17 +388,31 @@ def _sweep_on_cluster(
             connected as client,
             _progress(study.name, total, "steps") as advance,
         ):
-            return run_on_cluster(run, client, device, threads, advance, stopping)
+            return run_on_cluster(run, client, device, threads, advance, stopping, retry_failed)
 
     return sweep
 
 
-def _announce(study: "StudySpec", n_pending: int, n_units: int, where: str) -> None:
+def _announce(
+    run: "RunDirectory", units: "Sequence[UnitSpec]", where: str, retry_failed: bool
+) -> "list[UnitSpec]":
+    """Say which of the units will be trained, and return them."""
+    from quanta import find_pending
+
+    study = run.study
+    pending, failed = find_pending(run, units, retry_failed=retry_failed)
     click.echo(
-        f"{study.name}: {n_pending} of {n_units} units to train on {where}, "
+        f"{study.name}: {len(pending)} of {len(units)} units to train on {where}, "
         f"{len(study.population.widths)} widths together, {study.training.steps} steps each",
         err=True,
     )
+    if failed:
+        click.echo(
+            f"note: units that failed before, {len(failed)} of them, are left alone; "
+            "`quanta train --retry-failed` tries again",
+            err=True,
+        )
+    return pending
 
 
 @contextmanager
@@ -469,8 +489,9 @@ def status(path: Path, as_json: bool) -> None:
 def verify(path: Path, as_json: bool) -> None:
     """Check that all that the run directory PATH holds is as it was written.
 
-    Computes every checksum anew, reads all curves and weights, and compares manifests with the study. Prints
-    each file that is damaged, and why; exit code 1 if one is. A unit that is not done is no damage.
+    Computes every checksum anew, reads all curves, weights and checkpoints, and compares manifests with the
+    study. Prints each file that is damaged, and why; exit code 1 if one is. A unit that is not done is no
+    damage.
     """
     from quanta import RunDirectory
     from quanta import verify as verify_run

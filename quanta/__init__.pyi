@@ -13,7 +13,7 @@ from .spec import (
 )
 from .status import Status, UnitStatus, read_status
 from .store import Manifest, RunDirectory, StoreError, load, load_population
-from .sweep import SweepResult, resolve_device, run_sweep
+from .sweep import SweepResult, find_pending, resolve_device, run_sweep
 from .training import DivergedError, TrainedUnit, Trainer, train_unit
 from .verification import Damage, Verification, verify
 
@@ -40,6 +40,7 @@ __all__ = [
     "__version__",
     "combine",
     "count_parameters",
+    "find_pending",
     "load",
     "load_curves",
     "load_population",

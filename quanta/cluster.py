@@ -35,7 +35,7 @@ from distributed import (
 from quanta.lock import LockedError, owner
 from quanta.spec import UnitSpec
 from quanta.store import RunDirectory
-from quanta.sweep import Outcome, SweepResult, resolve_device, train_and_store
+from quanta.sweep import Outcome, SweepResult, find_pending, resolve_device, train_and_store
 from quanta.training import check_precision
 from tasks.config import ConfigError
 
@@ -171,11 +171,13 @@ def run_on_cluster(
     n_threads: int = 1,
     on_progress: Callable[[int], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
+    retry_failed: bool = False,
 ) -> SweepResult:
     """Train the units of a run directory that are not done, on the workers of a Dask cluster.
 
     A unit that fails on its own is recorded with its reason and the others go on; so is a unit during which
-    more workers died than the scheduler allows. Calling this again after an interruption continues.
+    more workers died than the scheduler allows. Calling this again after an interruption continues, and
+    leaves alone what failed.
 
     Parameters
     ----------
@@ -191,6 +193,8 @@ def run_on_cluster(
         Called with a number of optimisation steps that need no longer be taken.
     should_stop : callable, optional
         Asked several times a second; when it says so, the units at work are kept and the sweep ends.
+    retry_failed : bool, default False
+        Train units again that failed before.
 
     Returns
     -------
@@ -205,10 +209,10 @@ def run_on_cluster(
     OSError
         If results cannot be written.
     """
-    pending = run.pending()
-    n_kept = len(run.study.units()) - len(pending)
+    pending, failed = find_pending(run, retry_failed=retry_failed)
+    n_kept = len(run.study.units()) - len(pending) - len(failed)
     if not pending:
-        return SweepResult(0, n_kept)
+        return SweepResult(0, n_kept, failed)
     for unit in pending:
         who = owner(run.folder(unit))
         if who is not None:
@@ -220,9 +224,10 @@ def run_on_cluster(
     job.mark.touch(exist_ok=False)
     try:
         _check_workers(client, job)
-        return _collect(run, client, job, pending, on_progress, should_stop)
+        outcomes = _collect(run, client, job, pending, on_progress, should_stop)
     finally:
         job.mark.unlink(missing_ok=True)
+    return SweepResult.of(outcomes, n_kept, failed, n_pending=len(pending))
 
 
 def visible_gpus(setting: str | None, n_gpus: int) -> list[str]:
@@ -280,8 +285,8 @@ def _collect(
     pending: list[UnitSpec],
     on_progress: Callable[[int], None] | None,
     should_stop: Callable[[], bool] | None,
-) -> SweepResult:
-    """Give the units to the workers, and wait until something has become of each."""
+) -> dict[str, Outcome]:
+    """Give the units to the workers, wait, and say by unit id what became of those that were begun."""
     started = datetime.now(UTC)
     progress = _Progress(job.token, pending, on_progress or (lambda n_steps: None))
     client.subscribe_topic(_TOPIC, progress.receive)
@@ -318,13 +323,7 @@ def _collect(
     finally:
         with suppress(Exception):  # the scheduler may be gone
             client.unsubscribe_topic(_TOPIC)
-    return SweepResult(
-        n_done=sum(outcome.status == "done" for outcome in outcomes.values()),
-        n_kept=len(run.study.units()) - len(pending),
-        failed={unit: outcome.reason for unit, outcome in outcomes.items() if outcome.reason is not None},
-        notes=tuple(outcome.note for outcome in outcomes.values() if outcome.note is not None),
-        stopped=bool(waiting) or any(outcome.status == "stopped" for outcome in outcomes.values()),
-    )
+    return outcomes
 
 
 def _workers(client: Client) -> set[str]:

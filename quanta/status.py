@@ -13,7 +13,6 @@ from safetensors import SafetensorError, safe_open
 
 from quanta.lock import Owner, owner
 from quanta.store import CHECKPOINT, UNIT_FILES, Manifest, RunDirectory
-from tasks.config import one_line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -147,8 +146,8 @@ def _unit_status(name: str, folder: Path, manifest: Manifest | None, steps: int)
     held_by = owner(folder)
     if held_by is not None and not (manifest is not None and _failed_since(manifest, held_by)):
         return UnitStatus(name, "running", n_steps or 0, owner=held_by)
-    if manifest is not None and manifest.status == "failed":
-        return UnitStatus(name, "failed", reason=one_line(manifest.reason or "no reason given"))
+    if manifest is not None and manifest.failure is not None:
+        return UnitStatus(name, "failed", reason=manifest.failure)
     if n_steps is not None:
         return UnitStatus(name, "interrupted", n_steps)
     return UnitStatus(name, "remaining")

@@ -23,7 +23,7 @@ from quanta.lock import hold
 from quanta.size import MAX_CURVES_BYTES
 from quanta.spec import StudySpec, UnitSpec
 from tasks.atomic import atomic_write
-from tasks.config import Config, ConfigError, read_text
+from tasks.config import Config, ConfigError, one_line, read_text
 from tasks.memory import format_bytes, memory_size
 from tasks.seeds import Stream, derive_seed
 
@@ -72,6 +72,11 @@ class Manifest(Config):
     """Duration of the training, interruptions left out."""
     checksums: dict[str, str]
     """SHA-256 of each file of the unit."""
+
+    @property
+    def failure(self) -> str | None:
+        """Why the unit failed on its own, in one line; None if it did not."""
+        return one_line(self.reason or "no reason given") if self.status == "failed" else None
 
 
 class RunDirectory:
@@ -162,6 +167,15 @@ class RunDirectory:
     def pending(self, units: Iterable[UnitSpec] | None = None) -> list[UnitSpec]:
         """List those units of the study, or of the given ones, that are not done."""
         return [unit for unit in (self.study.units() if units is None else units) if not self.is_done(unit)]
+
+    def failures(self, units: Iterable[UnitSpec]) -> dict[str, str]:
+        """Say why those of these units failed that did, by unit id."""
+        failed = {}
+        for unit in units:
+            manifest = self.manifest(unit)
+            if manifest is not None and manifest.unit == unit and manifest.failure is not None:
+                failed[unit.id] = manifest.failure
+        return failed
 
     def lock(self, units: Iterable[UnitSpec]) -> AbstractContextManager[None]:
         """Let nobody else train these units while a block runs; `LockedError` if somebody does."""

@@ -1,6 +1,6 @@
 """Run the units of a study."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal
@@ -12,7 +12,7 @@ from quanta.spec import UnitSpec
 from quanta.store import CHECKPOINT, RunDirectory
 from quanta.training import StoppedError, train_unit
 from tasks.atomic import remove_leftovers
-from tasks.config import ConfigError
+from tasks.config import ConfigError, one_line
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class SweepResult:
     n_kept : int
         Units that were done before.
     failed : dict of str to str
-        Unit id to the reason why it failed.
+        Unit id to the reason why it failed, in this sweep or in one before.
     notes : tuple of str
         What the user should know besides.
     stopped : bool
@@ -56,6 +56,36 @@ class SweepResult:
     failed: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     stopped: bool = False
+
+    @classmethod
+    def of(
+        cls, outcomes: Mapping[str, Outcome], n_kept: int, failed: Mapping[str, str], *, n_pending: int
+    ) -> "SweepResult":
+        """Sum up what became of the units that were begun.
+
+        Parameters
+        ----------
+        outcomes : mapping of str to Outcome
+            By unit id.
+        n_kept : int
+        failed : mapping of str to str
+            Those that failed before.
+        n_pending : int
+            Units that were to be trained.
+
+        Returns
+        -------
+        SweepResult
+        """
+        status = [outcome.status for outcome in outcomes.values()]
+        reasons = {unit: outcome.reason for unit, outcome in outcomes.items() if outcome.reason is not None}
+        return cls(
+            n_done=status.count("done"),
+            n_kept=n_kept,
+            failed={**failed, **reasons},
+            notes=tuple(outcome.note for outcome in outcomes.values() if outcome.note is not None),
+            stopped="stopped" in status or len(outcomes) < n_pending,
+        )
 
 
 def resolve_device(name: str) -> torch.device:
@@ -79,6 +109,31 @@ def resolve_device(name: str) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
         raise ConfigError("device: must be auto or cpu here, since torch finds no CUDA device, not cuda")
     return torch.device(name)
+
+
+def find_pending(
+    run: RunDirectory, units: Sequence[UnitSpec] | None = None, *, retry_failed: bool = False
+) -> tuple[list[UnitSpec], dict[str, str]]:
+    """Find out what is left to train in a run directory.
+
+    Parameters
+    ----------
+    run : RunDirectory
+    units : sequence of UnitSpec, optional
+        Which of its units are meant; all by default.
+    retry_failed : bool, default False
+        Whether units that failed on their own are to be trained again.
+
+    Returns
+    -------
+    pending : list of UnitSpec
+        Units to train.
+    failed : dict of str to str
+        Unit id to the reason why it failed, of those that are left alone.
+    """
+    not_done = run.pending(units)
+    failed = {} if retry_failed else run.failures(not_done)
+    return [unit for unit in not_done if unit.id not in failed], failed
 
 
 def train_and_store(
@@ -124,7 +179,7 @@ def train_and_store(
     except StoppedError:
         return Outcome("stopped", note=note)
     except (RuntimeError, MemoryError, ConfigError) as error:  # torch raises RuntimeError out of memory
-        reason = str(error) or type(error).__name__
+        reason = one_line(str(error) or type(error).__name__)
         run.write_failed(unit, reason, device=device, started=started)
         checkpoint.remove()
         return Outcome("failed", reason, note)
@@ -139,11 +194,12 @@ def run_sweep(
     on_progress: Callable[[int], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
     units: Sequence[UnitSpec] | None = None,
+    retry_failed: bool = False,
 ) -> SweepResult:
     """Train the units of a run directory that are not done, one after another.
 
     All of them are locked until it ends. A unit that fails on its own is recorded with its reason and the
-    others go on. Calling this again after an interruption continues.
+    others go on. Calling this again after an interruption continues, and leaves alone what failed.
 
     Parameters
     ----------
@@ -155,6 +211,8 @@ def run_sweep(
         Asked after every step; when it says so, the unit at work is kept and the sweep ends.
     units : sequence of UnitSpec, optional
         Which of its units are meant; all by default.
+    retry_failed : bool, default False
+        Train units again that failed before.
 
     Returns
     -------
@@ -169,13 +227,13 @@ def run_sweep(
     """
     advance = on_progress or (lambda n_steps: None)
     units = run.study.units() if units is None else units
-    n_done = 0
-    failed: dict[str, str] = {}
-    notes: list[str] = []
-    pending = run.pending(units)
+    outcomes: dict[str, Outcome] = {}
+    pending, failed = find_pending(run, units, retry_failed=retry_failed)
     with run.lock(pending):
-        pending = run.pending(pending)  # until now, somebody else may have been training them
-        n_kept = len(units) - len(pending)
+        # Until now, somebody else may have been training them.
+        pending, failed_since = find_pending(run, pending, retry_failed=retry_failed)
+        failed |= failed_since
+        n_kept = len(units) - len(pending) - len(failed)
         for unit in pending:
             n_left = unit.training.steps
 
@@ -184,14 +242,9 @@ def run_sweep(
                 n_left -= n_steps
                 advance(n_steps)
 
-            outcome = train_and_store(run, unit, device, on_steps, should_stop)
-            if outcome.note is not None:
-                notes.append(outcome.note)
+            outcomes[unit.id] = outcome = train_and_store(run, unit, device, on_steps, should_stop)
             if outcome.status == "stopped":
-                return SweepResult(n_done, n_kept, failed, tuple(notes), stopped=True)
-            if outcome.reason is not None:
-                failed[unit.id] = outcome.reason
+                break
+            if outcome.status == "failed":
                 advance(n_left)
-            else:
-                n_done += 1
-        return SweepResult(n_done, n_kept, failed, tuple(notes))
+    return SweepResult.of(outcomes, n_kept, failed, n_pending=len(pending))

@@ -313,11 +313,19 @@ class TestTrain:
         ids = [unit.id for unit in RunDirectory(out).study.units()]
         for line, unit in zip(result.stderr.splitlines()[1:], ids, strict=True):
             assert line.startswith(f"failed: {unit}: the loss is not finite at step 1 for widths ")
+        again = run(*arguments, exit_code=3).stderr.splitlines()
+        assert "0 of 3 units to train" in again[0]
+        assert again[1].startswith(
+            "note: units that failed before, 3 of them, are left alone; `quanta train "
+        )
+        assert again[2:] == result.stderr.splitlines()[1:]
+        retried = run(*arguments, "--retry-failed", exit_code=3)
+        assert retried.stderr == result.stderr
 
     def test_interruption(self, tiny_toml, tmp_path, monkeypatch):
-        def interrupted(sweep, device, advance, should_stop, units):
+        def interrupted(sweep, device, advance, should_stop, *others):
             calls = iter(range(1, 1000))
-            return run_sweep(sweep, device, advance, lambda: next(calls) == 45, units)
+            return run_sweep(sweep, device, advance, lambda: next(calls) == 45, *others)
 
         monkeypatch.setattr(quanta, "run_sweep", interrupted)
         result = run("train", tiny_toml, "--out", tmp_path / "run", exit_code=1)

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -256,6 +257,15 @@ class TestFailedUnits:
         assert run_on_cluster(run, workers, "cpu") == SweepResult(2, 0, {unit.id: "CUDA out of memory"})
         assert (run.manifest(unit).status, run.manifest(unit).reason) == ("failed", "CUDA out of memory")
         assert contents(run.path).items() < contents(finished).items()
+
+    def test_are_tried_again_only_when_asked_for(self, workers, tiny_study, tmp_path, finished):
+        run = RunDirectory.create(tmp_path / "run", tiny_study)
+        unit = tiny_study.units()[1]
+        run.write_failed(unit, "no luck", device=torch.device("cpu"), started=datetime.now(UTC))
+        assert run_on_cluster(run, workers, "cpu") == SweepResult(2, 0, {unit.id: "no luck"})
+        assert run_on_cluster(run, workers, "cpu") == SweepResult(0, 2, {unit.id: "no luck"})
+        assert run_on_cluster(run, workers, "cpu", retry_failed=True) == SweepResult(1, 2)
+        assert contents(run.path) == contents(finished)
 
     def test_an_error_that_is_not_its_own_is_tried_again(
         self, workers, in_workers, tiny_study, tmp_path, finished
@@ -521,7 +531,7 @@ class TestStartedByHand:
             assert sorted(worker.poll() is None for worker in workers) == [False, True]
         assert result == SweepResult(2, 0, {unit.id: "its worker died, in 1 of 1 attempts"})
         assert (run.manifest(unit).status, run.manifest(unit).reason) == ("failed", result.failed[unit.id])
-        assert run_sweep(run) == SweepResult(1, 2)
+        assert run_sweep(run, retry_failed=True) == SweepResult(1, 2)
         assert contents(run.path) == contents(finished)
 
     def test_the_scheduler_is_killed(self, tiny_study, tmp_path, finished):

@@ -7,7 +7,7 @@ import torch
 from quanta import sweep as sweep_module
 from quanta.spec import StudySpec
 from quanta.store import RunDirectory, load
-from quanta.sweep import SweepResult, resolve_device, run_sweep
+from quanta.sweep import SweepResult, find_pending, resolve_device, run_sweep
 from quanta.training import train_unit
 from tasks.config import ConfigError
 
@@ -199,14 +199,30 @@ class TestFailedUnits:
         assert curves["seed"].values.tolist() == [0, 2]
         assert curves.attrs["units_missing"] == 1
 
-    def test_are_tried_again(self, tiny_study, tmp_path, finished, failing, monkeypatch):
+    def test_are_tried_again_only_when_asked_for(self, tiny_study, tmp_path, finished, failing, monkeypatch):
+        failing(RuntimeError("no\nluck"))
+        run = RunDirectory.create(tmp_path / "run", tiny_study)
+        unit = tiny_study.units()[1]
+        failed = {unit.id: "no luck"}
+        assert run_sweep(run) == SweepResult(n_done=2, n_kept=0, failed=failed)
+        monkeypatch.undo()
+        before = unit_files(run.path)
+        assert find_pending(run) == ([], failed)
+        assert run_sweep(run) == SweepResult(n_done=0, n_kept=2, failed=failed)
+        assert unit_files(run.path) == before
+        assert find_pending(run, retry_failed=True) == ([unit], {})
+        assert run_sweep(run, retry_failed=True) == SweepResult(n_done=1, n_kept=2)
+        assert run.manifest(unit).reason is None
+        assert unit_files(run.path) == unit_files(finished)
+
+    def test_the_manifest_of_another_unit_says_nothing(self, tiny_study, tmp_path, failing):
         failing(RuntimeError("no luck"))
         run = RunDirectory.create(tmp_path / "run", tiny_study)
         run_sweep(run)
-        monkeypatch.undo()
-        assert run_sweep(run) == SweepResult(n_done=1, n_kept=2, failed={})
-        assert run.manifest(tiny_study.units()[1]).reason is None
-        assert unit_files(run.path) == unit_files(finished)
+        one, failed, _ = tiny_study.units()
+        manifest = run.folder(failed) / "manifest.json"
+        manifest.replace(run.folder(one) / manifest.name)
+        assert find_pending(run) == ([one, failed], {})
 
     def test_a_mistake_in_the_program_is_no_failed_unit(self, tiny_study, tmp_path, failing):
         failing(TypeError("a mistake"))
