@@ -38,6 +38,8 @@ class _Group(click.Group):
             raise click.UsageError(str(error)) from error
         except (ValueError, OSError) as error:
             raise click.ClickException(str(error)) from error
+        except MemoryError as error:
+            raise click.ClickException(f"out of memory ({error})") from error
 
 
 @click.group(
@@ -145,6 +147,7 @@ def generate(
     spec = TaskSpec.parse(
         {"n_subtasks": n_subtasks, "n_bits": n_bits, "k": k, "alpha": alpha, "offset": offset}
     )
+    spec.check_samples(samples or 0)
     task = MultitaskSparseParity(spec, seed)
     generator = torch.Generator().manual_seed(derive_seed(seed, "data"))
     task.save(path, task.sample(samples, generator) if samples else None)
@@ -345,10 +348,11 @@ def _sweep_here(
 
     from quanta import resolve_device, run_sweep
     from quanta.kernel import why_not_compiled
-    from quanta.training import check_precision
+    from quanta.training import check_device
 
     chosen = resolve_device(device)
-    check_precision(study.training.precision, chosen)
+    for unit in study.units():
+        check_device(unit, chosen)
     if threads is not None:
         torch.set_num_threads(threads)
 

@@ -36,7 +36,7 @@ from quanta.lock import LockedError, owner
 from quanta.spec import UnitSpec
 from quanta.store import RunDirectory
 from quanta.sweep import Outcome, SweepResult, find_pending, resolve_device, train_and_store
-from quanta.training import check_precision
+from quanta.training import check_device
 from tasks.config import ConfigError
 
 N_RETRIES = 2
@@ -79,8 +79,8 @@ class _Job:
     """Tells this sweep from every other."""
     device: str
     """Name of the device to train on."""
-    precision: str
-    """What the device must be able to compute in."""
+    largest: UnitSpec
+    """The unit that needs the most memory, for which every worker's device must do."""
     n_threads: int
     """Threads of a worker."""
 
@@ -219,8 +219,8 @@ def run_on_cluster(
             raise LockedError(
                 f"{run.path}: unit {unit.id} is being trained by {who}; wait for it, or stop it"
             )
-    precision = run.study.training.precision
-    job = _Job(run.path.absolute(), secrets.token_hex(8), device, precision, n_threads)
+    largest = max(pending, key=lambda unit: sum(unit.memory_needed.values()))
+    job = _Job(run.path.absolute(), secrets.token_hex(8), device, largest, n_threads)
     job.mark.touch(exist_ok=False)
     try:
         _check_workers(client, job)
@@ -395,7 +395,7 @@ def _find_fault(job: _Job, dask_worker: Worker) -> str | None:
     if dask_worker.state.nthreads != 1:
         return f"must have 1 Dask thread (dask worker --nthreads 1), not {dask_worker.state.nthreads}"
     try:
-        check_precision(job.precision, resolve_device(job.device))
+        check_device(job.largest, resolve_device(job.device))
     except ConfigError as error:
         return str(error)
     return None

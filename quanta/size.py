@@ -2,7 +2,7 @@
 
 Every number of a specification has a bound of its own, but their products have not.
 
-Shapes: K subtasks, n bits, P bytes of packed bits a sample, G members, H sum of widths.
+Shapes: K subtasks, n bits, G members, H sum of widths.
 """
 
 from typing import TYPE_CHECKING, Literal
@@ -22,7 +22,6 @@ MAX_CURVES_BYTES = 2**36
 MAX_UNITS = 10_000
 """The most units of a study: each is a folder, and listing them must not take minutes."""
 
-_WORD_BYTES = 8
 _CURVES = "curves (evaluation.n_evaluations x population.widths x task.n_subtasks)"
 
 
@@ -52,10 +51,7 @@ def memory_needed(
     K, widths, samples = task.n_subtasks, population.widths, evaluation.samples_per_subtask
     G, H = len(widths), sum(widths)
     k = task.k if isinstance(task.k, int) else max(task.k)
-    packed = _WORD_BYTES * -(-task.n_bits // (8 * _WORD_BYTES))
-    # Unpacking a sample takes its packed bytes, their places in the table (int32) and a word for each of
-    # them; its label takes the places of its own bits (int64), which of them count, and their values.
-    sample = _WORD_BYTES + packed * (1 + 4 + _WORD_BYTES) + k * (8 + 1 + 1)
+    packed, sample = task.packed_bytes, task.sample_bytes
     n_parameters = (
         (K + task.n_bits + 3) * H
         + (population.n_hidden_layers - 1) * sum(width * (width + 1) for width in widths)
@@ -77,6 +73,31 @@ def memory_needed(
         ),
         _CURVES: n_evaluations * (3 * 4 * G * K + 8 * K),
     }
+
+
+def check_fits(parts: dict[str, int], most: int, memory: str = "of memory") -> None:
+    """Raise ValueError if a unit needs more bytes than there are.
+
+    Parameters
+    ----------
+    parts : dict of str to int
+        As `memory_needed` returns them.
+    most : int
+    memory : str
+        What to call what there is.
+
+    Raises
+    ------
+    ValueError
+        Says how much is allowed and needed, and for what.
+    """
+    total = sum(parts.values())
+    if total > most:
+        largest = max(parts, key=parts.__getitem__)
+        raise ValueError(
+            f"a unit must need at most {format_bytes(most)} {memory}, not {format_bytes(total)}, "
+            f"most of it for its {largest}"
+        )
 
 
 def check_size(
@@ -102,13 +123,7 @@ def check_size(
         If one needs more than `MAX_UNIT_BYTES`, or the curves of all more than `MAX_CURVES_BYTES`.
     """
     parts = memory_needed(task, population, training, evaluation, n_train)
-    total = sum(parts.values())
-    if total > MAX_UNIT_BYTES:
-        largest = max(parts, key=parts.__getitem__)
-        raise ValueError(
-            f"a unit must need at most {format_bytes(MAX_UNIT_BYTES)} of memory, not {format_bytes(total)}, "
-            f"most of it for its {largest}"
-        )
+    check_fits(parts, MAX_UNIT_BYTES)
     curves = n_units * parts[_CURVES]
     if curves > MAX_CURVES_BYTES:
         raise ValueError(

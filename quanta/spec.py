@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from quanta.size import MAX_UNITS, check_size
+from quanta.size import MAX_UNITS, check_size, memory_needed
 from tasks.config import Config, ConfigError, read_text
 from tasks.spec import Alpha, TaskShape, TaskSpec
 from tasks.toml import parse_toml
@@ -126,6 +126,11 @@ class UnitSpec(Config):
     def task_spec(self) -> TaskSpec:
         """The task of this unit."""
         return TaskSpec(**self.task.model_dump(), alpha=self.alpha)
+
+    @property
+    def memory_needed(self) -> dict[str, int]:
+        """Bytes that training it takes at the least, by what they are for."""
+        return memory_needed(self.task, self.population, self.training, self.evaluation, self.n_train)
 
     @property
     def id(self) -> str:

@@ -20,8 +20,10 @@ from torch.nn import functional
 from quanta.capture import STEPS_PER_REPLAY, CapturedSteps
 from quanta.curves import VARIABLES, make_curves
 from quanta.population import Population, count_parameters
+from quanta.size import check_fits
 from quanta.spec import UnitSpec, alpha_coordinate, n_train_coordinate
 from tasks.config import ConfigError
+from tasks.memory import memory_size
 from tasks.seeds import Stream, derive_seed
 from tasks.sparse_parity import Batch, MultitaskSparseParity
 
@@ -101,7 +103,7 @@ class Trainer:
     Raises
     ------
     ConfigError
-        If the device cannot compute in the unit's precision.
+        If the device has not the unit's precision or memory.
 
     Attributes
     ----------
@@ -118,7 +120,7 @@ class Trainer:
     def __init__(self, unit: UnitSpec, device: torch.device | str = "cpu") -> None:
         self.unit = unit
         self.device = torch.device(device)
-        check_precision(unit.training.precision, self.device)
+        check_device(unit, self.device)
         self.n_steps = 0
         self.seconds = 0.0
         self.evaluations: list[dict[str, NDArray[Any]]] = []
@@ -364,7 +366,7 @@ def train_unit(
     Raises
     ------
     ConfigError
-        If the device cannot compute in the unit's precision.
+        If the device has not the unit's precision or memory.
     DivergedError
         If a loss is not finite at an evaluation.
     StoppedError
@@ -413,10 +415,19 @@ def own_products(unit: UnitSpec, device: torch.device) -> Iterator[None]:
         torch.set_float32_matmul_precision(before)
 
 
-def check_precision(precision: str, device: torch.device) -> None:
-    """Raise ConfigError if the device cannot compute in a precision."""
-    if precision == "tf32" and device.type == "cpu":
+def check_device(unit: UnitSpec, device: torch.device) -> None:
+    """Raise ConfigError if a unit cannot be trained on a device, for its precision or for lack of memory.
+
+    The memory of a GPU is not checked: torch says when it is full. A machine kills the process instead.
+    """
+    if device.type != "cpu":
+        return
+    if unit.training.precision == "tf32":
         raise ConfigError("training.precision must be float32, float64 or bf16 on a CPU, not tf32")
+    try:
+        check_fits(unit.memory_needed, memory_size(), "of memory (all there is here)")
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
 
 
 def _check_finite(loss: np.ndarray[Any, Any], unit: UnitSpec, step: int) -> None:

@@ -19,11 +19,10 @@ from tasks.atomic import atomic_write
 from tasks.config import one_line
 from tasks.memory import format_bytes, memory_size
 from tasks.seeds import derive_seed
-from tasks.spec import TaskSpec
+from tasks.spec import WORD_BYTES, TaskSpec
 from tasks.tensors import DTYPES, open_tensors
 
 _FORMAT = "quanta-task-1"
-_WORD_BITS = 64
 _CHECKED_ROWS = 4096  # labels checked at a time: their bits' places take many times the memory of the bits
 
 
@@ -134,8 +133,9 @@ class MultitaskSparseParity:
 
     def draw_packed(self, n_samples: int, generator: torch.Generator | None = None) -> Tensor:
         """Draw fair bits, 8 in a byte: uint8, shape (B, P)."""
-        n_words = -(-self.spec.n_bits // _WORD_BITS)
-        words = torch.empty(n_samples, n_words, dtype=torch.int64, device=self.device)
+        words = torch.empty(
+            n_samples, self.spec.packed_bytes // WORD_BYTES, dtype=torch.int64, device=self.device
+        )
         # 64 fair bits at once: many times faster than a draw for every bit.
         words.random_(torch.iinfo(torch.int64).min, None, generator=generator)
         return words.view(torch.uint8)
@@ -274,15 +274,15 @@ def _draw_subsets(spec: TaskSpec, rng: np.random.Generator) -> NDArray[np.int64]
     return subsets
 
 
-def _draw_distinct(n_bits: int, size: int, count: int, rng: np.random.Generator) -> list[tuple[int, ...]]:
+def _draw_distinct(n_bits: int, size: int, count: int, rng: np.random.Generator) -> NDArray[np.int16]:
     n_possible = math.comb(n_bits, size)
     if 2 * count > n_possible:  # most are wanted: list them all and choose
         possible = list(itertools.combinations(range(n_bits), size))
-        return [possible[i] for i in rng.choice(n_possible, count, replace=False)]
-    found: dict[tuple[int, ...], None] = {}  # few are wanted: draw until there are enough
+        return np.array([possible[i] for i in rng.choice(n_possible, count, replace=False)], dtype=np.int16)
+    found: dict[bytes, None] = {}  # few are wanted: draw until there are enough
     while len(found) < count:
-        found[tuple(sorted(rng.choice(n_bits, size, replace=False).tolist()))] = None
-    return list(found)
+        found[np.sort(rng.choice(n_bits, size, replace=False)).astype(np.int16).tobytes()] = None
+    return np.frombuffer(b"".join(found), dtype=np.int16).reshape(count, size)
 
 
 def _check_tensors(spec: TaskSpec, tensors: dict[str, tuple[str, tuple[int, ...]]]) -> None:

@@ -11,8 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from tasks.config import Config
+from tasks.config import Config, ConfigError
 from tasks.frequencies import uniform_frequencies, zipf_frequencies
+from tasks.memory import format_bytes, memory_size
+
+WORD_BYTES = 8
+"""Bits are drawn and unpacked in words of 64."""
 
 MAX_SUBTASKS = 100_000
 """The most subtasks a task may have; a bound on memory, far above any published study."""
@@ -59,6 +63,27 @@ class TaskShape(Config):
     def subset_sizes(self) -> tuple[int, ...]:
         """Number of bits in the parity of each subtask, one per subtask."""
         return (self.k,) * self.n_subtasks if isinstance(self.k, int) else self.k
+
+    @property
+    def packed_bytes(self) -> int:
+        """Bytes of a sample's bits, 8 in a byte, in whole words."""
+        return WORD_BYTES * -(-self.n_bits // (8 * WORD_BYTES))
+
+    @property
+    def sample_bytes(self) -> int:
+        """Bytes of memory that making a sample takes at the least."""
+        # Unpacking takes the packed bytes, their places in a table (int32) and a word for each of them; the
+        # label takes the places of the subtask's bits (int64), which of them count, and their values.
+        return 8 + self.packed_bytes * (1 + 4 + WORD_BYTES) + max(self.subset_sizes) * (8 + 1 + 1)
+
+    def check_samples(self, n_samples: int) -> None:
+        """Raise ConfigError if so many samples at once are more than fit in this machine's memory."""
+        most = memory_size() // self.sample_bytes
+        if n_samples > most:
+            raise ConfigError(
+                f"samples of {self.n_bits} bits must be at most {most}, which fill this machine's "
+                f"{format_bytes(memory_size())} of memory, not {n_samples}"
+            )
 
 
 class TaskSpec(TaskShape):

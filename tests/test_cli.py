@@ -181,6 +181,22 @@ class TestGenerate:
         )
         assert (found["k"], found["alpha"], found["frequencies"]) == ([1, 2, 4], "uniform", [1 / 3] * 3)
 
+    def test_more_samples_than_fit_in_memory(self, tmp_path, monkeypatch):
+        monkeypatch.setattr("tasks.spec.memory_size", lambda: 2**20)
+        path = tmp_path / "task.safetensors"
+        assert "samples of 100 bits must be at most " in fail(
+            "generate", path, "--samples", 10**6, exit_code=2
+        )
+        assert not path.exists()
+
+    def test_a_lack_of_memory_is_an_error_in_one_line(self, tmp_path, monkeypatch):
+        def no_memory(*arguments):
+            raise MemoryError("Unable to allocate 9 GiB")
+
+        monkeypatch.setattr(MultitaskSparseParity, "save", no_memory)
+        line = fail("generate", tmp_path / "task", exit_code=1)
+        assert line == "Error: out of memory (Unable to allocate 9 GiB)"
+
     def test_the_same_seed_makes_the_same_file(self, tmp_path):
         found = []
         for seed in (1, 1, 2):

@@ -338,8 +338,17 @@ class TestWorkers:
             run_on_cluster(run, workers, "cuda")
         workers.run(restore, "torch.cuda.is_available")
 
-    def test_must_have_one_thread(self, tmp_path):
-        job = module._Job(tmp_path, "token", "cpu", "float32", 1)
+    def test_those_without_the_memory_are_named(self, workers, in_workers, tiny_study, tmp_path):
+        in_workers("quanta.training.memory_size", lambda original: lambda: 1000)
+        run = RunDirectory.create(tmp_path / "run", tiny_study)
+        with pytest.raises(
+            ClusterError, match=r"^tcp://\S+, tcp://\S+: a unit must need at most 1000 bytes "
+        ):
+            run_on_cluster(run, workers, "cpu")
+        assert not list(run.path.rglob("units/*"))
+
+    def test_must_have_one_thread(self, tiny_study, tmp_path):
+        job = module._Job(tmp_path, "token", "cpu", tiny_study.units()[0], 1)
         job.mark.touch()
         faults = [
             module._find_fault(job, SimpleNamespace(state=SimpleNamespace(nthreads=n_threads)))

@@ -3,7 +3,7 @@ import re
 import pytest
 
 from quanta.population import count_parameters
-from quanta.size import MAX_UNITS, memory_needed
+from quanta.size import MAX_UNITS
 from quanta.spec import StudySpec, UnitSpec, load_study, shipped_studies
 from quanta.training import Trainer
 from tasks.config import ConfigError
@@ -23,8 +23,7 @@ PUBLISHED = {
 
 
 def needed(study):
-    [unit, *_] = study.units()
-    return memory_needed(unit.task, unit.population, unit.training, unit.evaluation, unit.n_train)
+    return study.units()[0].memory_needed
 
 
 def part(study, name):

@@ -12,7 +12,7 @@ from quanta import training as training_module
 from quanta.capture import CapturedSteps
 from quanta.population import Population, count_parameters
 from quanta.spec import StudySpec
-from quanta.training import DivergedError, Trainer, own_products, train_unit
+from quanta.training import DivergedError, Trainer, check_device, own_products, train_unit
 from tasks.config import ConfigError
 from tasks.seeds import derive_seed
 
@@ -193,6 +193,20 @@ class TestAdvance:
             taken.append(trainer.advance(50 - trainer.n_steps))
         assert taken == [1, 20, 20, *[1] * 9]  # the first alone, so that all state is there
         assert replayed == [2]  # captured once
+
+
+class TestMemory:
+    def test_more_than_the_machine_has_is_refused(self, monkeypatch):
+        unit = make_unit()
+        needed = sum(unit.memory_needed.values())
+        monkeypatch.setattr("quanta.training.memory_size", lambda: needed)
+        Trainer(unit)
+        monkeypatch.setattr("quanta.training.memory_size", lambda: needed - 1)
+        with pytest.raises(
+            ConfigError, match=r"^a unit must need at most .* \(all there is here\), not .* for its"
+        ):
+            Trainer(unit)
+        check_device(unit, torch.device("cuda"))  # torch itself says when that is full
 
 
 class TestPrecision:

@@ -9,6 +9,24 @@ from tasks.frequencies import uniform_frequencies, zipf_frequencies
 from tasks.spec import TaskSpec
 
 
+class TestMemory:
+    @pytest.mark.parametrize(("n_bits", "packed"), [(1, 8), (64, 8), (65, 16), (4096, 512)])
+    def test_of_a_sample(self, n_bits, packed):
+        spec = TaskSpec(n_subtasks=1, n_bits=n_bits, k=1)
+        assert spec.packed_bytes == packed
+        assert spec.sample_bytes == 8 + 13 * packed + 10
+
+    def test_more_samples_than_it_holds_are_refused(self, monkeypatch):
+        spec = TaskSpec(n_bits=100)
+        monkeypatch.setattr("tasks.spec.memory_size", lambda: 2**20)
+        most = 2**20 // (8 + 13 * 16 + 30)
+        spec.check_samples(most)
+        with pytest.raises(
+            ConfigError, match=rf"^samples of 100 bits must be at most {most}, .* 1 MiB .*, not "
+        ):
+            spec.check_samples(most + 1)
+
+
 class TestTaskSpec:
     def test_defaults_are_those_of_the_paper(self):
         spec = TaskSpec()
