@@ -3,6 +3,7 @@
 import os
 import re
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +16,8 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path beside `path` to write to; move it into place if nothing went wrong.
 
     Whoever reads `path` sees the old file or the whole new one, never a part. Missing parent folders
-    are made. The temporary file is removed if the block raises.
+    are made. The temporary file is removed if the block raises. Whoever may read a new file of this process
+    may read this one, whatever wrote it: safetensors writes for the owner alone.
 
     Parameters
     ----------
@@ -30,13 +32,25 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
+    mode = _mode_of_new_file(temporary)
     try:
         yield temporary
+        if stat.S_IMODE(temporary.stat().st_mode) != mode:
+            temporary.chmod(mode)
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _mode_of_new_file(path: Path) -> int:
+    """Permissions that a file gets here; to ask for the umask is to change it, for all threads."""
+    path.touch(exist_ok=False)
+    try:
+        return stat.S_IMODE(path.stat().st_mode)
+    finally:
+        path.unlink()
 
 
 def remove_leftovers(folder: str | os.PathLike[str]) -> None:

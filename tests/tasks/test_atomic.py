@@ -1,4 +1,9 @@
+import os
+import stat
+
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from tasks.atomic import atomic_write, remove_leftovers
 
@@ -45,6 +50,19 @@ def test_a_block_that_writes_nothing_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError), atomic_write(path):
         pass
     assert path.read_text() == "old"
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o002, 0o664), (0o077, 0o600)])
+def test_is_as_readable_as_any_new_file(tmp_path, umask, mode):
+    path = tmp_path / "file.safetensors"
+    before = os.umask(umask)
+    try:
+        with atomic_write(path) as temporary:
+            save_file({"x": torch.zeros(1)}, temporary)
+            temporary.chmod(0o600)  # as this safetensors has it already, and others may not
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(path.stat().st_mode) == mode
 
 
 def test_makes_missing_folders(tmp_path):
