@@ -685,12 +685,12 @@ def analyze(
     chosen = select(curves, alpha, n_train)
     verdict = judge(chosen, tau=tau, confidence=confidence, n_bootstrap=bootstrap, seed=seed)
     evidence = gather_evidence(chosen, tau=tau, confidence=confidence, seed=seed)
-    if path.is_dir():
-        _save_analysis(inside(path, "analysis"), verdict, evidence)
     if as_json:
         click.echo(json.dumps(verdict.to_dict()))
     else:
         render(verdict, evidence, _console())
+    if path.is_dir():
+        _save_analysis(inside(path, "analysis"), verdict, evidence)
     if strict and verdict.outcome != "supported":
         sys.exit(EXIT_NOT_SUPPORTED)
 

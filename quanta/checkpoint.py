@@ -111,6 +111,8 @@ class Checkpoint:
         ------
         CheckpointError
             If it is damaged or of another unit.
+        PermissionError
+            If this user may not read it, which is no damage.
         """
         try:
             with open_tensors(self.path) as file:
@@ -122,6 +124,8 @@ class Checkpoint:
                 state = {name: file.read(name) for name in file.tensors}
             if metadata.get("sha256") != _digest(state):
                 raise ValueError("its checksum is not that of its contents")
+        except PermissionError:
+            raise
         except (OSError, ValueError) as error:
             raise self._error(error) from error
         return state, metadata.get("n_steps", "")

@@ -153,14 +153,28 @@ class RunDirectory:
         return inside(self.path, "units", unit.id)
 
     def manifest(self, unit: UnitSpec) -> Manifest | None:
-        """Read the manifest of a unit; None if there is none, or none that is readable."""
+        """Read the manifest of a unit; None if there is none, or one that is damaged.
+
+        Raises
+        ------
+        PermissionError
+            If this user may not read it, which is no damage.
+        """
         try:
             return Manifest.parse(read_text(self.folder(unit) / "manifest.json"))
+        except PermissionError:
+            raise
         except (OSError, ConfigError):
             return None
 
     def is_done(self, unit: UnitSpec) -> bool:
-        """Whether a unit was trained to its end and its files are as they were written."""
+        """Whether a unit was trained to its end and its files are as they were written.
+
+        Raises
+        ------
+        PermissionError
+            If this user may not read one of them.
+        """
         manifest = self.manifest(unit)
         return manifest is not None and manifest.unit == unit and _is_whole(self.folder(unit), manifest)
 
@@ -418,11 +432,19 @@ def _is_whole(folder: Path, manifest: Manifest) -> bool:
 
 
 def checksum(path: Path) -> str | None:
-    """Compute the SHA-256 of a file, in hexadecimal digits; None if it cannot be read."""
+    """Compute the SHA-256 of a file, in hexadecimal digits; None if there is none or the disk fails.
+
+    Raises
+    ------
+    PermissionError
+        If this user may not read it.
+    """
     if not path.is_file():  # a pipe or a device has no end
         return None
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
+    except PermissionError:
+        raise
     except OSError:
         return None

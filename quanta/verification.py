@@ -72,6 +72,11 @@ def verify(run: RunDirectory, on_progress: Callable[[int], None] | None = None) 
     Returns
     -------
     Verification
+
+    Raises
+    ------
+    PermissionError
+        If this user may not read something, which is no damage.
     """
     damaged: list[Damage] = []
     units = {unit.id: unit for unit in run.study.units()}
@@ -105,6 +110,8 @@ def _read_manifest(folder: Path, study: StudySpec) -> tuple[Manifest | None, str
         manifest = Manifest.parse(read_text(folder / "manifest.json"))
     except FileNotFoundError:  # begun, and not done
         return None, None
+    except PermissionError:
+        raise
     except (OSError, ConfigError) as error:
         return None, f"cannot be read ({one_line(error)})"
     if manifest.unit.id != folder.name:

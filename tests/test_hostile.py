@@ -3,7 +3,9 @@
 What single files may hold is in the tests of their readers and in test_fuzz.py.
 """
 
+import errno
 import hashlib
+import itertools
 import json
 import os
 import pickle
@@ -72,6 +74,48 @@ def certify(folder, name):
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest["checksums"][name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
     (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+class TestSomebodyElses:
+    """What this user may not read or write is neither damaged nor trained again."""
+
+    @pytest.mark.parametrize(
+        ("command", "name"),
+        [
+            *itertools.product(
+                ("train", "verify", "analyze"), ("manifest.json", "curves.nc", "weights.safetensors")
+            ),
+            *itertools.product(("train", "verify"), ("checkpoint.safetensors",)),
+        ],
+    )
+    def test_not_readable(self, copied, tiny_toml, unit, monkeypatch, command, name):
+        file = RunDirectory(copied).folder(unit) / name
+        if name == "checkpoint.safetensors":
+            file.with_name("manifest.json").unlink()
+            file.write_bytes(b"somebody else's")
+        before = contents(copied)
+        whole = Path.open
+
+        def refuse(path, *arguments, **options):
+            if path == file:
+                raise PermissionError(errno.EACCES, "Permission denied", str(path))
+            return whole(path, *arguments, **options)
+
+        arguments = [tiny_toml, "--out", copied] if command == "train" else [copied]
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "open", refuse)
+            message = run(command, *arguments, exit_code=1).stderr.splitlines()[-1]
+        assert message == f"Error: [Errno 13] Permission denied: '{file}'"
+        assert contents(copied) == before
+
+    def test_a_verdict_that_cannot_be_kept_is_shown(self, copied, monkeypatch):
+        def refuse(path, *arguments, **options):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+        monkeypatch.setattr(Path, "mkdir", refuse)
+        result = run("analyze", copied, exit_code=1)
+        assert result.stdout.startswith("tiny: INCONCLUSIVE")
+        assert result.stderr == f"Error: [Errno 13] Permission denied: '{copied / 'analysis'}'\n"
 
 
 class TestPickles:
