@@ -378,7 +378,7 @@ def _sweep_on_cluster(
         from quanta.cluster import connect, run_on_cluster, start_workers
     except ModuleNotFoundError as error:
         raise click.ClickException(
-            f"--workers and --scheduler need {error.name}: pip install 'quanta[cluster]'"
+            f"--workers and --scheduler need {error.name}: pip install distributed"
         ) from error
 
     def sweep(run: "RunDirectory") -> "SweepResult":

@@ -411,7 +411,7 @@ class TestTrain:
         monkeypatch.delitem(sys.modules, "quanta.cluster", raising=False)
         monkeypatch.setitem(sys.modules, "distributed", None)
         assert fail("train", tiny_toml, *arguments, exit_code=1) == (
-            "Error: --workers and --scheduler need distributed: pip install 'quanta[cluster]'"
+            "Error: --workers and --scheduler need distributed: pip install distributed"
         )
         assert not Path("runs").exists()
 
