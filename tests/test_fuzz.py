@@ -13,6 +13,15 @@ import threading
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from quanta.spec import StudySpec
+from quanta.store import Manifest
+from tasks.config import ConfigError
+
+KEYS = st.sampled_from(["name", "alpha", "seed", "task", "k", "widths", "from", "steps", "unit", "schema"])
+"""Keys that mean something in one place or another."""
 
 WORKER = Path(__file__).with_name("fuzzing.py")
 
@@ -76,6 +85,59 @@ def check(first, count):
     wrong = [answer for answer in answers if answer["outcome"] not in ("read", "refused")]
     assert not wrong, "\n".join(map(str, wrong))
     return answers
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8) | KEYS, inner, max_size=4)
+    ),
+    max_leaves=8,
+)
+"""Whatever JSON can hold."""
+
+
+@st.composite
+def changed(draw, sound):
+    """A sound configuration with a value changed, or gone, or a new one, at any depth."""
+    values = json.loads(sound)
+    place = values
+    while sections := [key for key, value in place.items() if isinstance(value, dict)]:
+        key = draw(st.sampled_from([None, *sections]))
+        if key is None:
+            break
+        place = place[key]
+    key = draw(st.sampled_from(sorted(place)) | KEYS)
+    if draw(st.booleans()):
+        place[key] = draw(VALUES)
+    else:
+        place.pop(key, None)
+    return json.dumps(values)
+
+
+@pytest.fixture(scope="session")
+def sound_texts(finished):
+    """What a run directory holds as JSON, by what it is."""
+    return {
+        StudySpec: (finished / "study.json").read_text(),
+        Manifest: next(finished.glob("units/*/manifest.json")).read_text(),
+    }
+
+
+@pytest.mark.parametrize("config", [StudySpec, Manifest])
+@settings(max_examples=500)
+@given(data=st.data())
+def test_any_value_in_any_place(sound_texts, config, data):
+    text = data.draw(changed(sound_texts[config]))
+    try:
+        read, refusal = config.parse(text), ""
+    except ConfigError as error:
+        read, refusal = None, str(error)
+    if read is None:
+        assert refusal.isprintable()
+        assert 0 < len(refusal) < 2000
+    else:
+        assert config.parse(read.model_dump_json(by_alias=True)) == read
 
 
 def test_a_few():
