@@ -347,8 +347,8 @@ def _sweep_here(
     import torch
 
     from quanta import resolve_device, run_sweep
+    from quanta.device import check_device
     from quanta.kernel import why_not_compiled
-    from quanta.training import check_device
 
     chosen = resolve_device(device)
     for unit in study.units():

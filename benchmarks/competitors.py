@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, stack_module_state, vmap
 from torch.nn import functional
 
+from quanta.device import own_threads
 from quanta.spec import UnitSpec
-from quanta.training import Trainer, own_threads
+from quanta.training import Trainer
 from tasks.seeds import derive_seed
 from tasks.sparse_parity import Batch
 

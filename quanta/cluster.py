@@ -32,11 +32,11 @@ from distributed import (
     get_worker,
 )
 
+from quanta.device import check_device, resolve_device
 from quanta.lock import LockedError, owner
 from quanta.spec import UnitSpec
 from quanta.store import RunDirectory
-from quanta.sweep import Outcome, SweepResult, find_pending, resolve_device, train_and_store
-from quanta.training import check_device
+from quanta.sweep import Outcome, SweepResult, find_pending, train_and_store
 from tasks.config import ConfigError
 
 N_RETRIES = 2

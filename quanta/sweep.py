@@ -88,29 +88,6 @@ class SweepResult:
         )
 
 
-def resolve_device(name: str) -> torch.device:
-    """Choose the device: "auto" is CUDA where there is one, else the CPU.
-
-    Parameters
-    ----------
-    name : {"auto", "cpu", "cuda"}
-
-    Returns
-    -------
-    torch.device
-
-    Raises
-    ------
-    ConfigError
-        If CUDA is asked for and there is none.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("device: must be auto or cpu here, since torch finds no CUDA device, not cuda")
-    return torch.device(name)
-
-
 def find_pending(
     run: RunDirectory, units: Sequence[UnitSpec] | None = None, *, retry_failed: bool = False
 ) -> tuple[list[UnitSpec], dict[str, str]]:

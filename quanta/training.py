@@ -4,8 +4,7 @@ Shapes: B samples, K subtasks, G members.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, Protocol
@@ -19,11 +18,9 @@ from torch.nn import functional
 
 from quanta.capture import STEPS_PER_REPLAY, CapturedSteps
 from quanta.curves import VARIABLES, make_curves
+from quanta.device import check_device, own_products, own_threads
 from quanta.population import Population, count_parameters
-from quanta.size import check_fits
 from quanta.spec import UnitSpec, alpha_coordinate, n_train_coordinate
-from tasks.config import ConfigError
-from tasks.memory import memory_size
 from tasks.seeds import Stream, derive_seed
 from tasks.sparse_parity import Batch, MultitaskSparseParity
 
@@ -389,45 +386,6 @@ def train_unit(
                     keeper.save_if_due(trainer)
             trainer.record()
     return TrainedUnit(_as_curves(trainer), trainer.population, trainer.elapsed())
-
-
-@contextmanager
-def own_threads(population: Population) -> Iterator[None]:
-    """Leave the cores to the compiled code: torch's threads would wait for work on them, spinning."""
-    n_threads = torch.get_num_threads()
-    if population.is_compiled:
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(n_threads)
-
-
-@contextmanager
-def own_products(unit: UnitSpec, device: torch.device) -> Iterator[None]:
-    """Let CUDA round factors to TensorFloat-32 if the unit asks for it and only then."""
-    before = torch.get_float32_matmul_precision()
-    if device.type == "cuda":
-        torch.set_float32_matmul_precision("high" if unit.training.precision == "tf32" else "highest")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)
-
-
-def check_device(unit: UnitSpec, device: torch.device) -> None:
-    """Raise ConfigError if a unit cannot be trained on a device, for its precision or for lack of memory.
-
-    The memory of a GPU is not checked: torch says when it is full. A machine kills the process instead.
-    """
-    if device.type != "cpu":
-        return
-    if unit.training.precision == "tf32":
-        raise ConfigError("training.precision must be float32, float64 or bf16 on a CPU, not tf32")
-    try:
-        check_fits(unit.memory_needed, memory_size(), "of memory (all there is here)")
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
 
 
 def _check_finite(loss: np.ndarray[Any, Any], unit: UnitSpec, step: int) -> None:

@@ -339,7 +339,7 @@ class TestWorkers:
         workers.run(restore, "torch.cuda.is_available")
 
     def test_those_without_the_memory_are_named(self, workers, in_workers, tiny_study, tmp_path):
-        in_workers("quanta.training.memory_size", lambda original: lambda: 1000)
+        in_workers("quanta.device.memory_size", lambda original: lambda: 1000)
         run = RunDirectory.create(tmp_path / "run", tiny_study)
         with pytest.raises(
             ClusterError, match=r"^tcp://\S+, tcp://\S+: a unit must need at most 1000 bytes "

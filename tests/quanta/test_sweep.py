@@ -2,14 +2,12 @@ import json
 import re
 
 import pytest
-import torch
 
 from quanta import sweep as sweep_module
 from quanta.spec import StudySpec
 from quanta.store import RunDirectory, load
-from quanta.sweep import SweepResult, find_pending, resolve_device, run_sweep
+from quanta.sweep import SweepResult, find_pending, run_sweep
 from quanta.training import train_unit
-from tasks.config import ConfigError
 
 
 @pytest.fixture
@@ -230,16 +228,3 @@ class TestFailedUnits:
         with pytest.raises(TypeError, match="a mistake"):
             run_sweep(run)
         assert run.manifest(tiny_study.units()[1]) is None
-
-
-class TestResolveDevice:
-    @pytest.mark.parametrize("available", [True, False])
-    def test_auto_takes_cuda_where_there_is_one(self, available, monkeypatch):
-        monkeypatch.setattr(torch.cuda, "is_available", lambda: available)
-        assert resolve_device("auto").type == ("cuda" if available else "cpu")
-        assert resolve_device("cpu").type == "cpu"
-
-    def test_cuda_where_there_is_none(self, monkeypatch):
-        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-        with pytest.raises(ConfigError, match="device: must be auto or cpu here"):
-            resolve_device("cuda")

@@ -12,8 +12,7 @@ from quanta import training as training_module
 from quanta.capture import CapturedSteps
 from quanta.population import Population, count_parameters
 from quanta.spec import StudySpec
-from quanta.training import DivergedError, Trainer, check_device, own_products, train_unit
-from tasks.config import ConfigError
+from quanta.training import DivergedError, Trainer, train_unit
 from tasks.seeds import derive_seed
 
 STUDY = {
@@ -193,38 +192,6 @@ class TestAdvance:
             taken.append(trainer.advance(50 - trainer.n_steps))
         assert taken == [1, 20, 20, *[1] * 9]  # the first alone, so that all state is there
         assert replayed == [2]  # captured once
-
-
-class TestMemory:
-    def test_more_than_the_machine_has_is_refused(self, monkeypatch):
-        unit = make_unit()
-        needed = sum(unit.memory_needed.values())
-        monkeypatch.setattr("quanta.training.memory_size", lambda: needed)
-        Trainer(unit)
-        monkeypatch.setattr("quanta.training.memory_size", lambda: needed - 1)
-        with pytest.raises(
-            ConfigError, match=r"^a unit must need at most .* \(all there is here\), not .* for its"
-        ):
-            Trainer(unit)
-        check_device(unit, torch.device("cuda"))  # torch itself says when that is full
-
-
-class TestPrecision:
-    def test_tf32_is_not_for_a_cpu(self):
-        with pytest.raises(ConfigError, match=r"training.precision must be .* on a CPU, not tf32"):
-            Trainer(make_unit(training={"precision": "tf32"}))
-
-    @pytest.mark.parametrize(("precision", "expected"), [("float32", "highest"), ("tf32", "high")])
-    def test_products_on_cuda_are_rounded_only_when_asked_for(self, precision, expected):
-        unit = make_unit(training={"precision": precision})
-        before = torch.get_float32_matmul_precision()
-        torch.set_float32_matmul_precision("medium")
-        try:
-            with own_products(unit, torch.device("cuda")):
-                assert torch.get_float32_matmul_precision() == expected
-            assert torch.get_float32_matmul_precision() == "medium"
-        finally:
-            torch.set_float32_matmul_precision(before)
 
 
 class TestStreams:

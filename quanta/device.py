@@ -1,0 +1,74 @@
+"""Where a unit is trained: the device by its name, whether it will do, and how torch uses it meanwhile."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from quanta.population import Population
+from quanta.size import check_fits
+from quanta.spec import UnitSpec
+from tasks.config import ConfigError
+from tasks.memory import memory_size
+
+
+def resolve_device(name: str) -> torch.device:
+    """Choose the device: "auto" is CUDA where there is one, else the CPU.
+
+    Parameters
+    ----------
+    name : {"auto", "cpu", "cuda"}
+
+    Returns
+    -------
+    torch.device
+
+    Raises
+    ------
+    ConfigError
+        If CUDA is asked for and there is none.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device: must be auto or cpu here, since torch finds no CUDA device, not cuda")
+    return torch.device(name)
+
+
+def check_device(unit: UnitSpec, device: torch.device) -> None:
+    """Raise ConfigError if a unit cannot be trained on a device, for its precision or for lack of memory.
+
+    The memory of a GPU is not checked: torch says when it is full. A machine kills the process instead.
+    """
+    if device.type != "cpu":
+        return
+    if unit.training.precision == "tf32":
+        raise ConfigError("training.precision must be float32, float64 or bf16 on a CPU, not tf32")
+    try:
+        check_fits(unit.memory_needed, memory_size(), "of memory (all there is here)")
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+
+
+@contextmanager
+def own_threads(population: Population) -> Iterator[None]:
+    """Leave the cores to the compiled code: torch's threads would wait for work on them, spinning."""
+    n_threads = torch.get_num_threads()
+    if population.is_compiled:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(n_threads)
+
+
+@contextmanager
+def own_products(unit: UnitSpec, device: torch.device) -> Iterator[None]:
+    """Let CUDA round factors to TensorFloat-32 if the unit asks for it and only then."""
+    before = torch.get_float32_matmul_precision()
+    if device.type == "cuda":
+        torch.set_float32_matmul_precision("high" if unit.training.precision == "tf32" else "highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
