@@ -2,6 +2,7 @@ from ._version import __version__
 from .curves import CurvesError, combine, load_curves, make_curves, save_curves, validate
 from .device import resolve_device
 from .lock import LockedError
+from .manifest import Manifest
 from .population import Population, count_parameters
 from .spec import (
     EvaluationSpec,
@@ -13,7 +14,7 @@ from .spec import (
     shipped_studies,
 )
 from .status import Status, UnitStatus, read_status
-from .store import Manifest, RunDirectory, StoreError, load, load_population
+from .store import RunDirectory, StoreError, load, load_population
 from .sweep import SweepResult, find_pending, run_sweep
 from .training import DivergedError, TrainedUnit, Trainer, train_unit
 from .verification import Damage, Verification, verify

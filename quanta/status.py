@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from safetensors import SafetensorError, safe_open
 
 from quanta.lock import Owner, owner
-from quanta.store import CHECKPOINT, UNIT_FILES, Manifest, RunDirectory
+from quanta.manifest import CHECKPOINT, UNIT_FILES, Manifest
+from quanta.store import RunDirectory
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -4,28 +4,22 @@ A run directory holds ``study.json`` and, for each unit, ``units/<id>/`` with ``
 ``weights.safetensors`` and last of all ``manifest.json``. A unit counts only through its manifest.
 """
 
-import hashlib
 import json
 import os
-import platform
 import shutil
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from pydantic import Field
-
-from quanta._version import __version__
 from quanta.lock import hold
+from quanta.manifest import Manifest
 from quanta.size import MAX_CURVES_BYTES
 from quanta.spec import StudySpec, UnitSpec
 from tasks.atomic import atomic_write
-from tasks.config import Config, ConfigError, one_line, read_text
+from tasks.config import Config, ConfigError, read_text
 from tasks.memory import format_bytes, memory_size
-from tasks.seeds import Stream, derive_seed
 
 # What loads torch or xarray is imported where it is needed: to see how far a study is must not take seconds.
 if TYPE_CHECKING:
@@ -35,48 +29,12 @@ if TYPE_CHECKING:
     from quanta.population import Population
     from quanta.training import TrainedUnit
 
-UNIT_FILES = ("curves.nc", "weights.safetensors")
-"""The files of a unit that is done, besides its manifest."""
-
-CHECKPOINT = "checkpoint.safetensors"
-"""The file of a unit that was begun and is not done."""
-
 _AXES = ("alpha", "n_train", "seed")
 _DERIVED = ("units", "analysis", "figures")
 
 
 class StoreError(ValueError):
     """A folder that is not the run directory it was taken for, or one that is damaged."""
-
-
-class Manifest(Config):
-    """What is known of one unit that was trained, or tried."""
-
-    format: Literal[1] = Field(1, alias="schema")
-    """Version of the manifest."""
-    status: Literal["done", "failed"]
-    """Whether the unit's files are there and whole, or it failed on its own."""
-    reason: str | None = None
-    """Why it failed."""
-    unit: UnitSpec
-    """The unit."""
-    seeds: dict[str, int]
-    """The seed of each stream of randomness."""
-    device: str
-    """Where it was trained."""
-    versions: dict[str, str]
-    """Versions of what computed it."""
-    started: str
-    """ISO 8601 time."""
-    seconds: float = Field(allow_inf_nan=False)
-    """Duration of the training, interruptions left out."""
-    checksums: dict[str, str]
-    """SHA-256 of each file of the unit."""
-
-    @property
-    def failure(self) -> str | None:
-        """Why the unit failed on its own, in one line; None if it did not."""
-        return one_line(self.reason or "no reason given") if self.status == "failed" else None
 
 
 class RunDirectory:
@@ -176,7 +134,7 @@ class RunDirectory:
             If this user may not read one of them.
         """
         manifest = self.manifest(unit)
-        return manifest is not None and manifest.unit == unit and _is_whole(self.folder(unit), manifest)
+        return manifest is not None and manifest.unit == unit and manifest.is_true_of(self.folder(unit))
 
     def pending(self, units: Iterable[UnitSpec] | None = None) -> list[UnitSpec]:
         """List those units of the study, or of the given ones, that are not done."""
@@ -219,44 +177,21 @@ class RunDirectory:
         folder = self.folder(unit)
         save_curves(trained.curves, folder / "curves.nc")
         save_weights(trained.population, folder / "weights.safetensors", unit)
-        self._write_manifest(unit, "done", None, device, started, trained.seconds, UNIT_FILES)
+        manifest = Manifest.describe(unit, folder, device=device, started=started, seconds=trained.seconds)
+        self._write_manifest(manifest)
 
     def write_failed(self, unit: UnitSpec, reason: str, *, device: "torch.device", started: datetime) -> None:
         """Record that a unit failed on its own, and why."""
         seconds = (datetime.now(UTC) - started).total_seconds()
-        self._write_manifest(unit, "failed", reason, device, started, seconds, ())
-
-    def _write_manifest(
-        self,
-        unit: UnitSpec,
-        status: Literal["done", "failed"],
-        reason: str | None,
-        device: "torch.device",
-        started: datetime,
-        seconds: float,
-        files: Iterable[str],
-    ) -> None:
-        import torch
-
-        folder = self.folder(unit)
-        manifest = Manifest(
-            schema=1,
-            status=status,
-            reason=reason,
-            unit=unit,
-            seeds={stream: derive_seed(unit.seed, stream) for stream in get_args(Stream)},
-            device=torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine(),
-            versions={
-                "quanta": __version__,
-                "python": platform.python_version(),
-                "torch": torch.__version__,
-                "numpy": np.__version__,
-            },
-            started=started.isoformat(timespec="seconds"),
-            seconds=seconds,
-            checksums={name: checksum(folder / name) or "" for name in files},
+        self._write_manifest(
+            Manifest.describe(
+                unit, self.folder(unit), device=device, started=started, seconds=seconds, reason=reason
+            )
         )
-        _write_json(folder / "manifest.json", manifest.model_dump_json(indent=2, by_alias=True))
+
+    def _write_manifest(self, manifest: Manifest) -> None:
+        text = manifest.model_dump_json(indent=2, by_alias=True)
+        _write_json(self.folder(manifest.unit) / "manifest.json", text)
 
     def load(self) -> "xr.Dataset":
         """Read the curves of the units that are done.
@@ -350,7 +285,7 @@ def load_population(folder: str | os.PathLike[str]) -> "Population":
     folder = Path(folder)
     try:
         manifest = Manifest.parse(read_text(folder / "manifest.json"))
-        if not _is_whole(folder, manifest):
+        if not manifest.is_true_of(folder):
             raise StoreError(f"{folder}: not a unit that is done (it failed, or its files have changed)")
         return load_weights(folder / "weights.safetensors", manifest.unit)
     except (OSError, ConfigError, WeightsError) as error:
@@ -423,28 +358,3 @@ def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 def _write_json(path: Path, text: str) -> None:
     with atomic_write(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
-
-
-def _is_whole(folder: Path, manifest: Manifest) -> bool:
-    """Whether a unit was trained to its end and its files are those of its manifest."""
-    digests = {name: checksum(folder / name) for name in UNIT_FILES}
-    return manifest.status == "done" and manifest.checksums == digests
-
-
-def checksum(path: Path) -> str | None:
-    """Compute the SHA-256 of a file, in hexadecimal digits; None if there is none or the disk fails.
-
-    Raises
-    ------
-    PermissionError
-        If this user may not read it.
-    """
-    if not path.is_file():  # a pipe or a device has no end
-        return None
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except PermissionError:
-        raise
-    except OSError:
-        return None

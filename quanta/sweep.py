@@ -8,8 +8,9 @@ from typing import Literal
 import torch
 
 from quanta.checkpoint import Checkpoint, CheckpointError
+from quanta.manifest import CHECKPOINT
 from quanta.spec import UnitSpec
-from quanta.store import CHECKPOINT, RunDirectory
+from quanta.store import RunDirectory
 from quanta.training import StoppedError, train_unit
 from tasks.atomic import remove_leftovers
 from tasks.config import ConfigError, one_line

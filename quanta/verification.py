@@ -10,8 +10,9 @@ from numpy.typing import ArrayLike
 
 from quanta.checkpoint import Checkpoint, CheckpointError
 from quanta.curves import CurvesError, load_curves
+from quanta.manifest import CHECKPOINT, UNIT_FILES, Manifest, checksum
 from quanta.spec import StudySpec, UnitSpec, alpha_coordinate, n_train_coordinate
-from quanta.store import CHECKPOINT, UNIT_FILES, Manifest, RunDirectory, changed_keys, checksum
+from quanta.store import RunDirectory, changed_keys
 from quanta.weights import WeightsError, load_weights
 from tasks.config import ConfigError, one_line, read_text
 

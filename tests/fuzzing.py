@@ -27,8 +27,9 @@ from safetensors.torch import load_file, save_file
 from quanta import checkpoint as checkpoint_module
 from quanta.checkpoint import Checkpoint, CheckpointError
 from quanta.curves import CurvesError, load_curves, make_curves, save_curves, validate
+from quanta.manifest import Manifest, checksum
 from quanta.spec import StudySpec, load_study
-from quanta.store import Manifest, RunDirectory, StoreError, checksum, load_population
+from quanta.store import RunDirectory, StoreError, load_population
 from quanta.training import DivergedError, Trainer, train_unit
 from tasks.config import ConfigError
 from tasks.sparse_parity import MultitaskSparseParity, TaskError

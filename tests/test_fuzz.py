@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from quanta.manifest import Manifest
 from quanta.spec import StudySpec
-from quanta.store import Manifest
 from tasks.config import ConfigError
 
 KEYS = st.sampled_from(["name", "alpha", "seed", "task", "k", "widths", "from", "steps", "unit", "schema"])

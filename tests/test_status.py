@@ -18,6 +18,7 @@ from cli import main
 from quanta.checkpoint import Checkpoint
 from quanta.curves import load_curves, save_curves
 from quanta.lock import Owner
+from quanta.manifest import Manifest
 from quanta.status import read_status
 from quanta.store import RunDirectory
 from quanta.sweep import run_sweep
@@ -434,9 +435,9 @@ class TestVerify:
         unit = directory.study.units()[1]
         file = directory.folder(unit) / name
         make(file)
-        directory._write_manifest(
-            unit, "done", None, CPU, datetime.now(UTC), 1.0, ("curves.nc", "weights.safetensors")
-        )
+        now = datetime.now(UTC)
+        manifest = Manifest.describe(unit, directory.folder(unit), device=CPU, started=now, seconds=1.0)
+        directory._write_manifest(manifest)
         assert directory.is_done(unit)
         [(where, found)] = self.damaged(copied).items()
         assert where == str(file.relative_to(copied))

@@ -11,8 +11,9 @@ import torch
 import xarray as xr
 
 from quanta.curves import CurvesError, load_curves, save_curves
+from quanta.manifest import Manifest
 from quanta.spec import StudySpec
-from quanta.store import Manifest, RunDirectory, StoreError, load, load_population
+from quanta.store import RunDirectory, StoreError, load, load_population
 from quanta.sweep import run_sweep
 from quanta.training import train_unit
 from tasks.seeds import derive_seed
