@@ -17,7 +17,7 @@ from quanta.lock import hold
 from quanta.manifest import Manifest
 from quanta.size import MAX_CURVES_BYTES
 from quanta.spec import StudySpec, UnitSpec
-from tasks.atomic import atomic_write
+from tasks.atomic import atomic_write, is_temporary
 from tasks.config import Config, ConfigError, read_text
 from tasks.memory import format_bytes, memory_size
 
@@ -89,16 +89,18 @@ class RunDirectory:
         """
         path = Path(path)
         file = path / "study.json"
+        if path.exists() and not _can_be_run_directory(path):
+            raise StoreError(f"{path}: neither empty nor a run directory; choose another --out")
         if file.exists():
             there = cls(path).study  # a folder is ours if its study can be read
             if overwrite:
                 _delete_derived(path)
             else:
                 _check_same(there, study, path)
-        elif path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise StoreError(f"{path}: neither empty nor a run directory; choose another --out")
         _write_json(file, study.model_dump_json(indent=2))
-        return cls(path)
+        run = cls(path)
+        _check_same(run.study, study, path)  # somebody else may have made it at the same time
+        return run
 
     def folder(self, unit: UnitSpec) -> Path:
         """Where the files of a unit are.
@@ -316,6 +318,14 @@ def inside(path: Path, *names: str) -> Path:
         if path.is_symlink():
             raise StoreError(f"{path}: expected a folder, found a link; a run directory holds its own files")
     return path
+
+
+def _can_be_run_directory(path: Path) -> bool:
+    """Whether a path is a run directory, an empty folder, or one that somebody makes or died while making."""
+    if not path.is_dir():
+        return False
+    names = {entry.name for entry in path.iterdir()}
+    return "study.json" in names or all(map(is_temporary, names))
 
 
 def _delete_derived(path: Path) -> None:

@@ -64,5 +64,10 @@ def remove_leftovers(folder: str | os.PathLike[str]) -> None:
         Need not exist.
     """
     for path in Path(folder).glob(".*"):
-        if _TEMPORARY.fullmatch(path.name):
+        if is_temporary(path.name):
             path.unlink(missing_ok=True)
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a file has the name of one that `atomic_write` writes to."""
+    return _TEMPORARY.fullmatch(name) is not None

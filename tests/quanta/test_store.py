@@ -2,6 +2,8 @@ import hashlib
 import json
 import pickle
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -50,6 +52,33 @@ class TestCreate:
         assert list(contents(run.path)) == ["study.json"]
         assert RunDirectory(tmp_path / "run").study == tiny_study
         assert run.pending() == tiny_study.units()
+
+    def test_where_somebody_died_while_making_it(self, tiny_study, tmp_path):
+        (tmp_path / ".study.0123abcd.json").write_text('{"name": "ti')
+        assert RunDirectory.create(tmp_path, tiny_study).study == tiny_study
+
+    def test_by_many_at_once(self, tiny_study, tmp_path):
+        # As the jobs of an array do.
+        def create(path):
+            together.wait()
+            return RunDirectory.create(path, tiny_study).study
+
+        together = threading.Barrier(8)
+        with ThreadPoolExecutor(8) as pool:
+            for number in range(40):
+                studies = list(pool.map(create, [tmp_path / f"run-{number}"] * 8))
+                assert studies == [tiny_study] * 8
+
+    def test_by_another_study_at_the_same_time(self, tiny_study, tmp_path, monkeypatch):
+        other = changed(tiny_study, training={"steps": 21})
+
+        def write_too(path, text):
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(other.model_dump_json())
+
+        monkeypatch.setattr("quanta.store._write_json", write_too)
+        with pytest.raises(StoreError, match=r"holds another study \(different training\.steps\)"):
+            RunDirectory.create(tmp_path / "run", tiny_study)
 
     def test_the_same_again(self, copied, tiny_study):
         before = contents(copied)
