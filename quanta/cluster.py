@@ -13,10 +13,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from multiprocessing import resource_tracker
-from pathlib import Path
 from typing import Any
 
 import dask.config
@@ -27,17 +25,22 @@ from distributed import (
     KilledWorker,
     LocalCluster,
     Security,
-    Worker,
-    WorkerPlugin,
-    get_worker,
 )
 
-from quanta.device import check_device, resolve_device
 from quanta.lock import LockedError, owner
 from quanta.spec import UnitSpec
 from quanta.store import RunDirectory
-from quanta.sweep import Outcome, SweepResult, find_pending, train_and_store
-from tasks.config import ConfigError
+from quanta.sweep import Outcome, SweepResult, find_pending
+from quanta.worker import (
+    TOPIC,
+    ClusterError,
+    Job,
+    OneGpu,
+    find_fault,
+    stop_sweep,
+    train_in_worker,
+    visible_gpus,
+)
 
 N_RETRIES = 2
 """Times that a unit is tried again after an error that is not its own, such as a file server's bad moment."""
@@ -45,49 +48,12 @@ N_RETRIES = 2
 POLL_SECONDS = 0.1
 """Between two looks at what came back: little work, and quick enough for Ctrl-C."""
 
-REPORT_SECONDS = 1.0
-"""Between two reports of a worker on its unit; a bar need not move more often."""
-
-LOCK_SECONDS = 1.0
-"""Between two attempts of a worker to lock its unit."""
-
-_TOPIC = "quanta"
-"""Where workers report; one for all sweeps, since the scheduler keeps a list for each."""
-
 _WORKER_SETTINGS = {
     # Otherwise Dask has its workers hand freed memory back at once, and training takes a fifth longer.
     "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None,
     # A look at what they do, a hundred times a second, for a dashboard that is not there.
     "distributed.worker.profile.enabled": False,
 }
-
-_stopped: set[str] = set()
-"""In a worker: the tokens of the sweeps that it was told to stop."""
-
-
-class ClusterError(OSError):
-    """Workers or a scheduler that cannot be used; says which, and why."""
-
-
-@dataclass(frozen=True)
-class _Job:
-    """What a worker is told of a sweep, besides its units."""
-
-    folder: Path
-    """The run directory, an absolute path."""
-    token: str
-    """Tells this sweep from every other."""
-    device: str
-    """Name of the device to train on."""
-    largest: UnitSpec
-    """The unit that needs the most memory, for which every worker's device must do."""
-    n_threads: int
-    """Threads of a worker."""
-
-    @property
-    def mark(self) -> Path:
-        """The file by which a worker knows that it sees the run directory of the driver."""
-        return self.folder / f".sweep-{self.token}"
 
 
 @contextmanager
@@ -220,7 +186,7 @@ def run_on_cluster(
                 f"{run.path}: unit {unit.id} is being trained by {who}; wait for it, or stop it"
             )
     largest = max(pending, key=lambda unit: sum(unit.memory_needed.values()))
-    job = _Job(run.path.absolute(), secrets.token_hex(8), device, largest, n_threads)
+    job = Job(run.path.absolute(), secrets.token_hex(8), device, largest, n_threads)
     job.mark.touch(exist_ok=False)
     try:
         _check_workers(client, job)
@@ -230,44 +196,9 @@ def run_on_cluster(
     return SweepResult.of(outcomes, n_kept, failed, n_pending=len(pending))
 
 
-def visible_gpus(setting: str | None, n_gpus: int) -> list[str]:
-    """Names of the GPUs that torch sees, as ``CUDA_VISIBLE_DEVICES`` takes them.
-
-    Parameters
-    ----------
-    setting : str or None
-        ``CUDA_VISIBLE_DEVICES`` here, if it is set.
-    n_gpus : int
-        How many torch sees.
-
-    Returns
-    -------
-    list of str
-    """
-    names = [str(index) for index in range(n_gpus)] if setting is None else setting.split(",")
-    return [name.strip() for name in names[:n_gpus]]
-
-
-class OneGpu(WorkerPlugin):
-    """Lets each worker of `start_workers` see one GPU alone; those beyond the number of GPUs share.
-
-    Parameters
-    ----------
-    gpus : sequence of str
-        As ``CUDA_VISIBLE_DEVICES`` takes them.
-    """
-
-    def __init__(self, gpus: Sequence[str]) -> None:
-        self.gpus = gpus
-
-    def setup(self, worker: Worker) -> None:
-        """Choose by the worker's name, which is its number, before it uses CUDA."""
-        os.environ["CUDA_VISIBLE_DEVICES"] = self.gpus[int(worker.name) % len(self.gpus)]
-
-
-def _check_workers(client: Client, job: _Job) -> None:
+def _check_workers(client: Client, job: Job) -> None:
     """Raise ClusterError unless there are workers and all can take part."""
-    answers = client.run(_find_fault, job, on_error="return")
+    answers = client.run(find_fault, job, on_error="return")
     if not answers:
         raise ClusterError("no worker is connected to the scheduler")
     faults: dict[str, list[str]] = {}
@@ -281,7 +212,7 @@ def _check_workers(client: Client, job: _Job) -> None:
 def _collect(
     run: RunDirectory,
     client: Client,
-    job: _Job,
+    job: Job,
     pending: list[UnitSpec],
     on_progress: Callable[[int], None] | None,
     should_stop: Callable[[], bool] | None,
@@ -289,7 +220,7 @@ def _collect(
     """Give the units to the workers, wait, and say by unit id what became of those that were begun."""
     started = datetime.now(UTC)
     progress = _Progress(job.token, pending, on_progress or (lambda n_steps: None))
-    client.subscribe_topic(_TOPIC, progress.receive)
+    client.subscribe_topic(TOPIC, progress.receive)
     outcomes: dict[str, Outcome] = {}
     futures: dict[Future[Outcome], UnitSpec] = {}
     waiting = list(pending)
@@ -314,7 +245,9 @@ def _collect(
                 unit = waiting.pop(0)
                 # Not its id alone, which may be that of a future for another run directory.
                 key = f"{unit.id}-{job.token}"
-                futures[client.submit(_train, job, unit, key=key, pure=False, retries=N_RETRIES)] = unit
+                futures[client.submit(train_in_worker, job, unit, key=key, pure=False, retries=N_RETRIES)] = (
+                    unit
+                )
             time.sleep(POLL_SECONDS)
     except BaseException:
         with suppress(Exception):  # what went wrong first is what matters
@@ -322,7 +255,7 @@ def _collect(
         raise
     finally:
         with suppress(Exception):  # the scheduler may be gone
-            client.unsubscribe_topic(_TOPIC)
+            client.unsubscribe_topic(TOPIC)
     return outcomes
 
 
@@ -348,9 +281,9 @@ def _outcome(future: "Future[Outcome]", run: RunDirectory, unit: UnitSpec, start
     return outcome
 
 
-def _tell_to_stop(client: Client, job: _Job, workers: set[str]) -> None:
+def _tell_to_stop(client: Client, job: Job, workers: set[str]) -> None:
     if workers:
-        client.run(_stop, job.token, workers=list(workers), on_error="ignore")
+        client.run(stop_sweep, job.token, workers=list(workers), on_error="ignore")
 
 
 class _Progress:
@@ -383,56 +316,3 @@ class _Progress:
         if new > 0:
             self._shown[unit] = n_steps
             self._advance(new)
-
-
-# What follows runs in the workers.
-
-
-def _find_fault(job: _Job, dask_worker: Worker) -> str | None:
-    """Say why a worker cannot take part in a sweep; None if it can."""
-    if not os.access(job.mark, os.W_OK):
-        return f"does not see {job.folder}, or may not write there"
-    if dask_worker.state.nthreads != 1:
-        return f"must have 1 Dask thread (dask worker --nthreads 1), not {dask_worker.state.nthreads}"
-    try:
-        check_device(job.largest, resolve_device(job.device))
-    except ConfigError as error:
-        return str(error)
-    return None
-
-
-def _stop(token: str) -> None:
-    """Stop what this worker does of a sweep, and do no more of it."""
-    _stopped.add(token)
-
-
-def _train(job: _Job, unit: UnitSpec) -> Outcome:
-    """Train a unit in this worker, and store what came of it."""
-    worker = get_worker()
-    fault = _find_fault(job, worker)  # it may have come after the others were asked
-    if fault is not None:
-        raise ClusterError(f"{worker.address}: {fault}")
-    run = RunDirectory(job.folder)
-    n_taken, reported = 0, 0.0
-
-    def report(n_steps: int) -> None:
-        nonlocal n_taken, reported
-        n_taken += n_steps
-        if time.monotonic() >= reported + REPORT_SECONDS:
-            reported = time.monotonic()
-            worker.log_event(_TOPIC, {"token": job.token, "unit": unit.id, "n_steps": n_taken})
-
-    def should_stop() -> bool:
-        return job.token in _stopped
-
-    torch.set_num_threads(job.n_threads)
-    while not should_stop():
-        try:
-            # Otherwise xarray asks the scheduler for a lock on every file that it writes.
-            with run.lock([unit]), dask.config.set(scheduler="synchronous"):
-                if run.is_done(unit):  # by a worker that was lost before it could say so
-                    return Outcome("done")
-                return train_and_store(run, unit, resolve_device(job.device), report, should_stop)
-        except LockedError:  # a worker that was believed dead is still at it
-            time.sleep(LOCK_SECONDS)
-    return Outcome("stopped")

@@ -20,11 +20,12 @@ import torch
 from distributed import Client, LocalCluster
 
 from quanta import cluster as module
-from quanta.cluster import ClusterError, OneGpu, connect, run_on_cluster, start_workers, visible_gpus
+from quanta.cluster import connect, run_on_cluster, start_workers
 from quanta.curves import load_curves
 from quanta.lock import LockedError, owner
 from quanta.store import RunDirectory
 from quanta.sweep import SweepResult, run_sweep, train_and_store
+from quanta.worker import ClusterError, Job, OneGpu, find_fault, visible_gpus
 
 ROOT = Path(__file__).parents[2]
 
@@ -229,7 +230,7 @@ class TestRunOnCluster:
 
             return train
 
-        in_workers("quanta.cluster.train_and_store", note_threads)
+        in_workers("quanta.worker.train_and_store", note_threads)
         for n_threads in (1, 2):
             run = RunDirectory.create(tmp_path / f"run-{n_threads}", tiny_study)
             run_on_cluster(run, workers, "cpu", n_threads)
@@ -320,7 +321,7 @@ class TestWorkers:
     def test_those_that_do_not_see_the_directory_are_named(self, workers, tiny_study, tmp_path, monkeypatch):
         # As where a folder of the same name is another one for the workers: the mark is not in theirs.
         run = RunDirectory.create(tmp_path / "run", tiny_study)
-        monkeypatch.setattr(module._Job, "mark", property(lambda job: tmp_path / "mark"))
+        monkeypatch.setattr(Job, "mark", property(lambda job: tmp_path / "mark"))
         with pytest.raises(ClusterError) as caught:
             run_on_cluster(run, workers, "cpu")
         first, second = workers.nthreads()
@@ -348,10 +349,10 @@ class TestWorkers:
         assert not list(run.path.rglob("units/*"))
 
     def test_must_have_one_thread(self, tiny_study, tmp_path):
-        job = module._Job(tmp_path, "token", "cpu", tiny_study.units()[0], 1)
+        job = Job(tmp_path, "token", "cpu", tiny_study.units()[0], 1)
         job.mark.touch()
         faults = [
-            module._find_fault(job, SimpleNamespace(state=SimpleNamespace(nthreads=n_threads)))
+            find_fault(job, SimpleNamespace(state=SimpleNamespace(nthreads=n_threads)))
             for n_threads in (1, 2)
         ]
         assert faults == [None, "must have 1 Dask thread (dask worker --nthreads 1), not 2"]
