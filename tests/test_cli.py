@@ -435,7 +435,7 @@ class TestSignals:
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
     def test_stop_a_sweep_that_the_same_command_continues(self, number, tiny_toml, tmp_path):
         out = tmp_path / "run"
-        changes = ["--set", "training.steps=250", "--set", "seed=[0,1,2,3]"]
+        changes = ["--set", "training.steps=1500", "--set", "seed=[0,1,2,3]"]
         arguments = ["train", str(tiny_toml), "--out", str(out), *changes]
         watcher, terminal = pty.openpty()
         process = subprocess.Popen(
