@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from time import perf_counter
 from typing import Any, TypeVar
 
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from analysis import fit_power_law
 from benchmarks.competitors import Careful, Competitor, Floor, Ours, Published, Sampling, Vmap
 from quanta import __version__
+from quanta.device import describe_cpu
 from quanta.spec import PopulationSpec, UnitSpec, load_study
 
 Name = TypeVar("Name")
@@ -144,7 +144,7 @@ def measure(effort: Effort, say: Callable[[str], None]) -> dict[str, Any]:
     result: dict[str, Any] = {
         "schema": 1,
         "date": datetime.now(UTC).date().isoformat(),
-        "cpu": describe_cpu(),
+        "cpu": f"{describe_cpu()}, {os.cpu_count()} cores",
         "versions": {
             "python": platform.python_version(),
             "torch": torch.__version__,
@@ -292,13 +292,3 @@ def measure_memory(unit: UnitSpec) -> dict[str, Any]:
         for _ in range(MEMORY_REPEATS)
     ]
     return {name: float(np.median([run[name] for run in runs])) for name in runs[0]}
-
-
-def describe_cpu() -> str:
-    """Name the processor, its cores and its vector instructions."""
-    name = platform.processor() or platform.machine()
-    if Path("/proc/cpuinfo").exists():
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), name)
-    level = torch.backends.cpu.get_cpu_capability()
-    return f"{name}, {os.cpu_count()} cores, {level}"

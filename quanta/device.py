@@ -1,7 +1,9 @@
 """Where a unit is trained: the device by its name, whether it will do, and how torch uses it meanwhile."""
 
+import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 
@@ -72,3 +74,20 @@ def own_products(unit: UnitSpec, device: torch.device) -> Iterator[None]:
         yield
     finally:
         torch.set_float32_matmul_precision(before)
+
+
+def describe_device(device: torch.device) -> str:
+    """Say what decides the last bits of what is trained here: the GPU, or the processor and the threads."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    n_threads = torch.get_num_threads()
+    return f"{describe_cpu()}, {n_threads} {'thread' if n_threads == 1 else 'threads'}"
+
+
+def describe_cpu() -> str:
+    """Name the processor and its vector instructions."""
+    name = platform.processor() or platform.machine()
+    if Path("/proc/cpuinfo").exists():
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), name)
+    return f"{name}, {torch.backends.cpu.get_cpu_capability()}"

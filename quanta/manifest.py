@@ -38,7 +38,7 @@ class Manifest(Config):
     seeds: dict[str, int]
     """The seed of each stream of randomness."""
     device: str
-    """Where it was trained."""
+    """The GPU, or the processor and the number of threads; another may change the last bits."""
     versions: dict[str, str]
     """Versions of what computed it."""
     started: str
@@ -84,13 +84,15 @@ class Manifest(Config):
         """
         import torch  # here, because to read a manifest must not take seconds
 
+        from quanta.device import describe_device
+
         return cls(
             schema=1,
             status="done" if reason is None else "failed",
             reason=reason,
             unit=unit,
             seeds={stream: derive_seed(unit.seed, stream) for stream in get_args(Stream)},
-            device=torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine(),
+            device=describe_device(device),
             versions={
                 "quanta": __version__,
                 "python": platform.python_version(),

@@ -159,6 +159,7 @@ class TestWrite:
             stream: derive_seed(1, stream) for stream in ("task", "data", "init", "evaluation")
         }
         assert manifest.versions["torch"] == torch.__version__
+        assert manifest.device.endswith(", 1 thread")
         assert datetime.fromisoformat(manifest.started) == started.replace(microsecond=0)
         assert 0 < manifest.seconds < 60
         assert sorted(manifest.checksums) == ["curves.nc", "weights.safetensors"]
