@@ -1,6 +1,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from drawn import labels, texts
 
 from analysis import style
 from analysis.discreteness import METRICS, measure_discreteness, ridge_drop
@@ -15,14 +16,6 @@ each_plot = pytest.mark.parametrize("plot", [plot_final_values, plot_drops, plot
 @pytest.fixture(scope="module")
 def world():
     return select(simulate("sigmoid", n_subtasks=20, steps=2000))
-
-
-def labels(ax):
-    return [text.get_text() for text in ax.get_legend().get_texts()]
-
-
-def texts(ax):
-    return [text.get_text() for text in ax.texts]
 
 
 class TestFinalValues:

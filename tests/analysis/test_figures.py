@@ -5,6 +5,7 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from drawn import labels, line, texts
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
@@ -92,20 +93,6 @@ def stopped(slice_of):
     loss[0, 2, 1:, 0] = 0.01
     loss[1, 2, 4:] = np.nan
     return slice_of(loss, zipf_frequencies(4, 0.4), step=step, width=[10, 20, 40])
-
-
-def labels(ax):
-    return [text.get_text() for text in ax.get_legend().get_texts()]
-
-
-def line(ax, start):
-    """The one line whose label starts so."""
-    (found,) = [line for line in ax.lines if line.get_label().startswith(start)]
-    return found
-
-
-def texts(ax):
-    return [text.get_text() for text in ax.texts]
 
 
 def points(lines):

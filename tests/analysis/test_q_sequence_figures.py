@@ -2,6 +2,7 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from drawn import labels, line, texts
 from matplotlib.figure import Figure
 
 from analysis.agreement import consensus_order, summarize_q_sequence
@@ -18,22 +19,9 @@ def world(quanta_world):
     return quanta_world(scatter=0.4)
 
 
-def labels(ax):
-    return [text.get_text() for text in ax.get_legend().get_texts()]
-
-
-def line(ax, label):
-    (found,) = [line for line in ax.lines if line.get_label() == label]
-    return found
-
-
 def bars(collection):
     """Lower and upper ends of vertical lines."""
     return np.array([segment[:, 1] for segment in collection.get_segments()]).T
-
-
-def texts(ax):
-    return [text.get_text() for text in ax.texts]
 
 
 class TestAgreement:

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from drawn import labels, line, texts
 from matplotlib.collections import LineCollection, PathCollection
 
 from analysis.forecasts import audit_windows, compare_models, forecast, scaling_points
@@ -24,19 +25,6 @@ def exact(slice_of):
     widths, steps = 4 * np.array([1, 2, 4, 8, 16, 32]), np.unique(np.geomspace(50, 50000, 80).astype(int))
     learned = (np.arange(1, 65) <= widths[:, None, None] / 4) & (steps[:, None] >= 100 / p)
     return slice_of(np.where(learned, 0.0, 1.0)[None], p, width=widths, step=steps)
-
-
-def labels(ax):
-    return [text.get_text() for text in ax.get_legend().get_texts()]
-
-
-def line(ax, start):
-    (found,) = [line for line in ax.lines if line.get_label().startswith(start)]
-    return found
-
-
-def texts(ax):
-    return [text.get_text() for text in ax.texts]
 
 
 class TestScalingFits:
