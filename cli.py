@@ -513,10 +513,10 @@ def verify(path: Path, as_json: bool) -> None:
         click.echo(f"{path}: whole; {found.n_done} of {found.n_units} units are done")
     if found.damaged:
         n_damaged = len(found.damaged)
-        raise click.ClickException(
-            f"{path}: {n_damaged} {'file is' if n_damaged == 1 else 'files are'} damaged; "
-            "delete the folders they are in, and `quanta train` trains those units again"
-        )
+        said = "1 file is damaged; delete the folder it is in"
+        if n_damaged > 1:
+            said = f"{n_damaged} files are damaged; delete the folders they are in"
+        raise click.ClickException(f"{path}: {said}, and `quanta train` trains what was in there again")
 
 
 class _WorldCommand(click.Command):

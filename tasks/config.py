@@ -147,6 +147,8 @@ def _explain(error: ValidationError, config: type[BaseModel]) -> str:
             message = f"unknown key{_suggest(path, known)}"
         elif item["type"] == "missing":
             message = "is required"
+        elif item["type"] == "json_invalid":  # of which the whole text would be what came
+            message = item["msg"]
         elif item["type"] == "value_error":
             message = one_line(item["ctx"]["error"])
         elif item["type"] == "string_pattern_mismatch":

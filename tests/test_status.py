@@ -290,11 +290,11 @@ class TestVerify:
         result = run("verify", path, exit_code=1)
         lines = [f"{damage['file']}: {damage['reason']}" for damage in found["damaged"]]
         assert result.stdout.splitlines() == lines
-        n_files = "1 file is" if len(lines) == 1 else f"{len(lines)} files are"
-        assert result.stderr == (
-            f"Error: {path}: {n_files} damaged; delete the folders they are in, "
-            "and `quanta train` trains those units again\n"
-        )
+        n = len(lines)
+        said = "1 file is damaged; delete the folder it is in"
+        if n > 1:
+            said = f"{n} files are damaged; delete the folders they are in"
+        assert result.stderr == f"Error: {path}: {said}, and `quanta train` trains what was in there again\n"
         return {damage["file"]: damage["reason"] for damage in found["damaged"]}
 
     def test_whole(self, finished):
