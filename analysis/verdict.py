@@ -52,7 +52,8 @@ class Verdict:
         One row a (seed, width): seed, width, n_parameters, mean_loss, reconstructed_loss, n_learned,
         concordance.
     settings : dict
-        What was judged and how: alpha, n_train, n_subtasks, n_seeds, tau, confidence.
+        What was judged and how: alpha, n_train, n_subtasks, n_seeds, tau, confidence, n_bootstrap,
+        n_permutations, seed.
     """
 
     study: str | None

@@ -27,7 +27,7 @@ from distributed import (
     Security,
 )
 
-from quanta.lock import LockedError, owner
+from quanta.lock import check_free
 from quanta.spec import UnitSpec
 from quanta.store import RunDirectory
 from quanta.sweep import Outcome, SweepResult, find_pending
@@ -180,11 +180,7 @@ def run_on_cluster(
     if not pending:
         return SweepResult(0, n_kept, failed)
     for unit in pending:
-        who = owner(run.folder(unit))
-        if who is not None:
-            raise LockedError(
-                f"{run.path}: unit {unit.id} is being trained by {who}; wait for it, or stop it"
-            )
+        check_free(run.folder(unit))
     largest = max(pending, key=lambda unit: sum(unit.memory_needed.values()))
     job = Job(run.path.absolute(), secrets.token_hex(8), device, largest, n_threads)
     job.mark.touch(exist_ok=False)
@@ -245,9 +241,8 @@ def _collect(
                 unit = waiting.pop(0)
                 # Not its id alone, which may be that of a future for another run directory.
                 key = f"{unit.id}-{job.token}"
-                futures[client.submit(train_in_worker, job, unit, key=key, pure=False, retries=N_RETRIES)] = (
-                    unit
-                )
+                future = client.submit(train_in_worker, job, unit, key=key, pure=False, retries=N_RETRIES)
+                futures[future] = unit
             time.sleep(POLL_SECONDS)
     except BaseException:
         with suppress(Exception):  # what went wrong first is what matters
@@ -274,7 +269,7 @@ def _outcome(future: "Future[Outcome]", run: RunDirectory, unit: UnitSpec, start
     except KilledWorker as error:
         reason = "its worker died, in {0} of {0} attempts".format(error.allowed_failures + 1)
         if not run.is_done(unit):
-            run.write_failed(unit, reason, device=torch.device("cpu"), started=started)
+            run.write_failed(unit, reason, device=None, started=started)
         return Outcome("failed", reason)
     except CancelledError as error:
         raise ClusterError(f"the scheduler was lost ({' '.join(str(error).split())})") from error

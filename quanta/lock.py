@@ -129,6 +129,13 @@ def owner(folder: Path) -> Owner | None:
         os.close(descriptor)
 
 
+def check_free(folder: Path) -> None:
+    """Raise LockedError if somebody holds the lock of a unit; see `owner`."""
+    there = owner(folder)
+    if there is not None:
+        raise LockedError(_explain(folder, there))
+
+
 def _acquire(folder: Path, me: Owner) -> int:
     """Take the lock of a unit, and return the descriptor that holds it."""
     folder.mkdir(parents=True, exist_ok=True)

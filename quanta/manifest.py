@@ -59,7 +59,7 @@ class Manifest(Config):
         unit: UnitSpec,
         folder: Path,
         *,
-        device: "torch.device",
+        device: "torch.device | None",
         started: datetime,
         seconds: float,
         reason: str | None = None,
@@ -71,7 +71,8 @@ class Manifest(Config):
         unit : UnitSpec
         folder : Path
             Where its files are, if it is done.
-        device : torch.device
+        device : torch.device or None
+            Of this process; None if it was another that is gone.
         started : datetime
             With a time zone.
         seconds : float
@@ -92,7 +93,7 @@ class Manifest(Config):
             reason=reason,
             unit=unit,
             seeds={stream: derive_seed(unit.seed, stream) for stream in get_args(Stream)},
-            device=describe_device(device),
+            device="unknown" if device is None else describe_device(device),
             versions={
                 "quanta": __version__,
                 "python": platform.python_version(),

@@ -182,8 +182,10 @@ class RunDirectory:
         manifest = Manifest.describe(unit, folder, device=device, started=started, seconds=trained.seconds)
         self._write_manifest(manifest)
 
-    def write_failed(self, unit: UnitSpec, reason: str, *, device: "torch.device", started: datetime) -> None:
-        """Record that a unit failed on its own, and why."""
+    def write_failed(
+        self, unit: UnitSpec, reason: str, *, device: "torch.device | None", started: datetime
+    ) -> None:
+        """Record that a unit failed on its own, why, and where, if that is known."""
         seconds = (datetime.now(UTC) - started).total_seconds()
         self._write_manifest(
             Manifest.describe(

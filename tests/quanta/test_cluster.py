@@ -382,7 +382,7 @@ class TestLocks:
         self, workers, in_workers, tiny_study, tmp_path, finished, monkeypatch
     ):
         in_workers("quanta.store:RunDirectory.write_done", logged(tmp_path / "log"))
-        monkeypatch.setattr(module, "owner", lambda folder: None)
+        monkeypatch.setattr(module, "check_free", lambda folder: None)
         run = RunDirectory.create(tmp_path / "run", tiny_study)
         unit = tiny_study.units()[1]
         results = []
