@@ -15,9 +15,9 @@ import click
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from analysis import Evidence, Verdict
     from quanta import RunDirectory, SweepResult
-    from quanta.spec import StudySpec, UnitSpec
+    from quanta.analysis import Evidence, Verdict
+    from quanta.study.spec import StudySpec, UnitSpec
 
 EXIT_UNITS_FAILED = 3
 EXIT_NOT_SUPPORTED = 4
@@ -30,7 +30,7 @@ class _Group(click.Group):
     """A group whose commands answer what goes wrong with one line and an exit code."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        from tasks.config import ConfigError
+        from quanta.tasks.config import ConfigError
 
         try:
             return super().invoke(ctx)
@@ -142,7 +142,7 @@ def generate(
     """Write a multitask sparse parity task, and a sample of it if asked for, to PATH (safetensors)."""
     import torch
 
-    from tasks import MultitaskSparseParity, TaskSpec, derive_seed
+    from quanta.tasks import MultitaskSparseParity, TaskSpec, derive_seed
 
     spec = TaskSpec.parse(
         {"n_subtasks": n_subtasks, "n_bits": n_bits, "k": k, "alpha": alpha, "offset": offset}
@@ -347,8 +347,8 @@ def _sweep_here(
     import torch
 
     from quanta import resolve_device, run_sweep
-    from quanta.device import check_device
-    from quanta.kernel import why_not_compiled
+    from quanta.training.device import check_device
+    from quanta.training.kernel import why_not_compiled
 
     chosen = resolve_device(device)
     for unit in study.units():
@@ -375,7 +375,7 @@ def _sweep_on_cluster(
 ) -> "Callable[[RunDirectory], SweepResult]":
     """Sweep the units on a number of workers of this machine, or on those of the scheduler at an address."""
     try:
-        from quanta.cluster import connect, run_on_cluster, start_workers
+        from quanta.sweep.cluster import connect, run_on_cluster, start_workers
     except ModuleNotFoundError as error:
         raise click.ClickException(
             f"--workers and --scheduler need {error.name}: pip install distributed"
@@ -478,7 +478,7 @@ def status(path: Path, as_json: bool) -> None:
     that are done. Files are not checked; `quanta verify` does that.
     """
     from quanta import RunDirectory, read_status
-    from quanta.status import render_status
+    from quanta.store.status import render_status
 
     found = read_status(RunDirectory(path))
     if as_json:
@@ -499,7 +499,7 @@ def verify(path: Path, as_json: bool) -> None:
     """
     from quanta import RunDirectory
     from quanta import verify as verify_run
-    from quanta.verification import unit_folders
+    from quanta.store.verification import unit_folders
 
     run = RunDirectory(path)
     with _progress(run.study.name, len(unit_folders(run)), "units") as advance:
@@ -523,14 +523,14 @@ class _WorldCommand(click.Command):
     """A command whose help ends with the worlds; what they are is read only then."""
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        from analysis.worlds import WORLDS
+        from quanta.analysis.theories.worlds import WORLDS
 
         with formatter.section("Worlds"):
             formatter.write_dl(list(WORLDS.items()))
 
 
 def _parse_world(ctx: click.Context, parameter: click.Parameter, value: str) -> str:
-    from analysis.worlds import WORLDS
+    from quanta.analysis.theories.worlds import WORLDS
 
     choice = click.Choice(list(WORLDS))
     return choice.convert(value, parameter, ctx)
@@ -539,7 +539,7 @@ def _parse_world(ctx: click.Context, parameter: click.Parameter, value: str) -> 
 def _list_worlds(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
     if not value or ctx.resilient_parsing:
         return
-    from analysis.worlds import WORLDS
+    from quanta.analysis.theories.worlds import WORLDS
 
     _echo_descriptions(WORLDS)
     ctx.exit()
@@ -605,8 +605,8 @@ def simulate(
     They have the widths of the demo and the schema of trained ones. Some worlds hold to the hypothesis and
     some break it in one way each, so `quanta analyze` can be tried on them. Prints the path.
     """
-    from analysis import simulate
     from quanta import save_curves
+    from quanta.analysis import simulate
 
     if world == "uniform" and alpha is not None:
         raise click.UsageError("--alpha is not for the world uniform, whose frequencies are equal")
@@ -676,9 +676,9 @@ def analyze(
     For a run directory, also writes to its folder analysis/: verdict.json, scaling.csv and a table for each
     part of the evidence.
     """
-    from analysis import gather_evidence, judge, render, select
     from quanta import load
-    from quanta.store import inside
+    from quanta.analysis import gather_evidence, judge, render, select
+    from quanta.store.run_directory import inside
 
     curves = load(path)
     _say_missing(curves.attrs)
@@ -696,7 +696,7 @@ def analyze(
 
 
 def _save_analysis(folder: Path, verdict: "Verdict", evidence: "Evidence") -> None:
-    from tasks.atomic import atomic_write
+    from quanta.tasks.atomic import atomic_write
 
     with atomic_write(folder / "verdict.json") as file:
         file.write_text(json.dumps(verdict.to_dict(), indent=2) + "\n")
@@ -730,9 +730,9 @@ def figures(
     tau: float,
 ) -> None:
     """Draw the figures of PATH, a run directory or a netCDF file of curves; prints their paths."""
-    from analysis import save_figures, select
     from quanta import load
-    from quanta.store import inside
+    from quanta.analysis import save_figures, select
+    from quanta.store.run_directory import inside
 
     curves = load(path)
     _say_missing(curves.attrs)

@@ -1,17 +1,6 @@
-from .agreement import (
-    agreement_between_seeds,
-    agreement_between_widths,
-    consensus_order,
-    pairwise_agreement,
-    summarize_q_sequence,
-)
-from .censored import CensoredFit, fit_censored_power_law
-from .checks import Check
-from .discreteness import Discreteness, measure_discreteness
-from .evidence import Evidence, gather_evidence, judge_by_tau, tabulate_time_slopes
-from .evidence_figures import plot_drops, plot_final_values, plot_reconstruction_null
-from .exponents import Exponent
-from .figures import (
+from .figures.evidence import plot_drops, plot_final_values, plot_reconstruction_null
+from .figures.gallery import save_figures
+from .figures.learning import (
     plot_count,
     plot_emergence_map,
     plot_learning_curves,
@@ -20,10 +9,31 @@ from .figures import (
     plot_q_sequence,
     plot_reconstruction,
 )
-from .forecasts import Forecast, audit_windows, compare_models, forecast, hold_out_largest, scaling_points
-from .gallery import save_figures
-from .intervals import FitError, Interval, bootstrap_seeds, jackknife_seeds
-from .learning import (
+from .figures.order import plot_agreement, plot_consensus
+from .figures.scaling import plot_scaling_fits, plot_window_audit
+from .fits.censored import CensoredFit, fit_censored_power_law
+from .fits.forecasts import (
+    Forecast,
+    audit_windows,
+    compare_models,
+    forecast,
+    hold_out_largest,
+    scaling_points,
+)
+from .fits.intervals import FitError, Interval, bootstrap_seeds, jackknife_seeds
+from .fits.power_laws import PowerLawFit, fit_power_law
+from .fits.scaling import ProfileInterval, ScalingFit, fit_scaling, profile_interval
+from .learned.agreement import (
+    agreement_between_seeds,
+    agreement_between_widths,
+    consensus_order,
+    pairwise_agreement,
+    summarize_q_sequence,
+)
+from .learned.discreteness import Discreteness, measure_discreteness
+from .learned.order import concordance, find_inversions, prefix_score, tabulate_q_sequence
+from .learned.reconstruction import PermutationNull, Reconstruction, measure_reconstruction
+from .learned.times import (
     count_learned,
     count_learned_by,
     final_loss,
@@ -32,14 +42,8 @@ from .learning import (
     select,
     unlearned_mass,
 )
-from .power_laws import PowerLawFit, fit_power_law
-from .q_sequence import concordance, find_inversions, prefix_score, tabulate_q_sequence
-from .q_sequence_figures import plot_agreement, plot_consensus
-from .reconstruction import PermutationNull, Reconstruction, measure_reconstruction
-from .report import render
-from .scaling_figures import plot_scaling_fits, plot_window_audit
-from .scaling_models import ProfileInterval, ScalingFit, fit_scaling, profile_interval
-from .theory import (
+from .report.text import render
+from .theories.theory import (
     count_from_threshold,
     expected_exponents,
     expected_loss_vs_parameters,
@@ -47,8 +51,11 @@ from .theory import (
     ideal_loss,
     local_slope,
 )
-from .verdict import Verdict, judge
-from .worlds import simulate, true_exponents
+from .theories.worlds import simulate, true_exponents
+from .verdict.checks import Check
+from .verdict.evidence import Evidence, gather_evidence, judge_by_tau, tabulate_time_slopes
+from .verdict.exponents import Exponent
+from .verdict.judge import Verdict, judge
 
 __all__ = [
     "CensoredFit",

@@ -15,14 +15,14 @@ from typing import Any
 import click
 import numpy as np
 
-from analysis import FitError, fit_power_law, judge, select, simulate, true_exponents
-from analysis.censored import fit_censored_power_law
-from analysis.exponents import exponents
-from analysis.forecasts import forecast
-from analysis.measurement import loss_slopes, measure
-from analysis.scaling_models import fit_scaling
-from analysis.worlds import WORLDS
-from tasks.frequencies import zipf_frequencies
+from quanta.analysis import FitError, fit_power_law, judge, select, simulate, true_exponents
+from quanta.analysis.fits.censored import fit_censored_power_law
+from quanta.analysis.fits.forecasts import forecast
+from quanta.analysis.fits.scaling import fit_scaling
+from quanta.analysis.theories.worlds import WORLDS
+from quanta.analysis.verdict.exponents import exponents
+from quanta.analysis.verdict.measurement import loss_slopes, measure
+from quanta.tasks.frequencies import zipf_frequencies
 
 SEEDS = (3, 5, 10)
 """Numbers of seeds in a simulated study."""

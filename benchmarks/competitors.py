@@ -18,11 +18,11 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, stack_module_state, vmap
 from torch.nn import functional
 
-from quanta.device import own_threads
-from quanta.spec import UnitSpec
-from quanta.training import Trainer
-from tasks.seeds import derive_seed
-from tasks.sparse_parity import Batch
+from quanta.study.spec import UnitSpec
+from quanta.tasks.seeds import derive_seed
+from quanta.tasks.sparse_parity import Batch
+from quanta.training.device import own_threads
+from quanta.training.trainer import Trainer
 
 BITS = 1 / math.log(2)
 """Bits in a nat."""

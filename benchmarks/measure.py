@@ -15,11 +15,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from analysis import fit_power_law
 from benchmarks.competitors import Careful, Competitor, Floor, Ours, Published, Sampling, Vmap
 from quanta import __version__
-from quanta.device import describe_cpu
-from quanta.spec import PopulationSpec, UnitSpec, load_study
+from quanta.analysis import fit_power_law
+from quanta.study.sections import PopulationSpec
+from quanta.study.spec import UnitSpec, load_study
+from quanta.training.device import describe_cpu
 
 Name = TypeVar("Name")
 

@@ -12,9 +12,10 @@ from pathlib import Path
 import torch
 
 from benchmarks.competitors import Ours
-from quanta.population import SLICE_ROWS, count_parameters
-from quanta.spec import EvaluationSpec, PopulationSpec, UnitSpec
-from tasks.spec import TaskShape
+from quanta.study.sections import EvaluationSpec, PopulationSpec
+from quanta.study.spec import UnitSpec
+from quanta.tasks.spec import TaskShape
+from quanta.training.population import SLICE_ROWS, count_parameters
 
 
 def main() -> None:

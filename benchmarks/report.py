@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-from analysis import style
+from quanta.analysis.figures import style
 
 MIB = 2**20
 

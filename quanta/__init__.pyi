@@ -1,23 +1,16 @@
 from ._version import __version__
-from .curves import CurvesError, combine, load_curves, make_curves, save_curves, validate
-from .device import resolve_device
-from .lock import LockedError
-from .manifest import Manifest
-from .population import Population, count_parameters
-from .spec import (
-    EvaluationSpec,
-    PopulationSpec,
-    StudySpec,
-    TrainingSpec,
-    UnitSpec,
-    load_study,
-    shipped_studies,
-)
-from .status import Status, UnitStatus, read_status
-from .store import RunDirectory, StoreError, load, load_population
-from .sweep import SweepResult, find_pending, run_sweep
-from .training import DivergedError, TrainedUnit, Trainer, train_unit
-from .verification import Damage, Verification, verify
+from .curves.dataset import CurvesError, combine, load_curves, make_curves, save_curves, validate
+from .store.lock import LockedError
+from .store.manifest import Manifest
+from .store.run_directory import RunDirectory, StoreError, load, load_population
+from .store.status import Status, UnitStatus, read_status
+from .store.verification import Damage, Verification, verify
+from .study.sections import EvaluationSpec, PopulationSpec, TrainingSpec
+from .study.spec import StudySpec, UnitSpec, load_study, shipped_studies
+from .sweep.units import SweepResult, find_pending, run_sweep
+from .training.device import resolve_device
+from .training.population import Population, count_parameters
+from .training.trainer import DivergedError, TrainedUnit, Trainer, train_unit
 
 __all__ = [
     "CurvesError",

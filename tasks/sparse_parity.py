@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import Tensor
 
-from tasks.atomic import atomic_write
-from tasks.config import one_line
-from tasks.memory import format_bytes, memory_size
-from tasks.seeds import derive_seed
-from tasks.spec import WORD_BYTES, TaskSpec
-from tasks.tensors import DTYPES, open_tensors
+from quanta.tasks.atomic import atomic_write
+from quanta.tasks.config import one_line
+from quanta.tasks.memory import format_bytes, memory_size
+from quanta.tasks.seeds import derive_seed
+from quanta.tasks.spec import WORD_BYTES, TaskSpec
+from quanta.tasks.tensors import DTYPES, open_tensors
 
 _FORMAT = "quanta-task-1"
 _CHECKED_ROWS = 4096  # labels checked at a time: their bits' places take many times the memory of the bits

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from tasks.config import Config, ConfigError
-from tasks.frequencies import uniform_frequencies, zipf_frequencies
-from tasks.memory import format_bytes, memory_size
+from quanta.tasks.config import Config, ConfigError
+from quanta.tasks.frequencies import uniform_frequencies, zipf_frequencies
+from quanta.tasks.memory import format_bytes, memory_size
 
 WORD_BYTES = 8
 """Bits are drawn and unpacked in words of 64."""

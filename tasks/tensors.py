@@ -9,7 +9,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from tasks.config import one_line
+from quanta.tasks.config import one_line
 
 MAX_HEADER_BYTES = 2**25
 """The longest header of a file, since reading one takes some twenty times its length of memory."""

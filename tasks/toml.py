@@ -4,7 +4,7 @@ import re
 import tomllib
 from typing import Any
 
-from tasks.config import ConfigError, one_line
+from quanta.tasks.config import ConfigError, one_line
 
 MAX_KEY_PARTS = 16
 """The most parts of a dotted key: the time to read one grows with their square, and a study has three."""

@@ -5,10 +5,10 @@ import pytest
 import torch
 from hypothesis import settings
 
-from quanta import population as population_module
-from quanta.spec import load_study
-from quanta.store import RunDirectory
-from quanta.sweep import run_sweep
+from quanta.store.run_directory import RunDirectory
+from quanta.study.spec import load_study
+from quanta.sweep.units import run_sweep
+from quanta.training import population as population_module
 
 TINY = """
 name = "tiny"

@@ -24,16 +24,16 @@ import torch
 from mutations import choose, mutate_any_text, mutate_netcdf, mutate_tensors, sort_header
 from safetensors.torch import load_file, save_file
 
-from quanta import checkpoint as checkpoint_module
-from quanta.checkpoint import Checkpoint, CheckpointError
-from quanta.curves import CurvesError, load_curves, make_curves, save_curves, validate
-from quanta.manifest import Manifest, checksum
-from quanta.spec import StudySpec, load_study
-from quanta.store import RunDirectory, StoreError, load_population
-from quanta.training import DivergedError, Trainer, train_unit
-from tasks.config import ConfigError
-from tasks.sparse_parity import MultitaskSparseParity, TaskError
-from tasks.spec import TaskSpec
+from quanta.curves.dataset import CurvesError, load_curves, make_curves, save_curves, validate
+from quanta.store import checkpoint as checkpoint_module
+from quanta.store.checkpoint import Checkpoint, CheckpointError
+from quanta.store.manifest import Manifest, checksum
+from quanta.store.run_directory import RunDirectory, StoreError, load_population
+from quanta.study.spec import StudySpec, load_study
+from quanta.tasks.config import ConfigError
+from quanta.tasks.sparse_parity import MultitaskSparseParity, TaskError
+from quanta.tasks.spec import TaskSpec
+from quanta.training.trainer import DivergedError, Trainer, train_unit
 
 MEBIBYTES = 512
 """The most by which one input may raise the memory of the process."""

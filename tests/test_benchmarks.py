@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import nn
 
-from quanta.spec import PopulationSpec, UnitSpec
-from tasks.seeds import derive_seed
-from tasks.sparse_parity import Batch
+from quanta.study.sections import PopulationSpec
+from quanta.study.spec import UnitSpec
+from quanta.tasks.seeds import derive_seed
+from quanta.tasks.sparse_parity import Batch
 
 ROOT = Path(__file__).parents[1]
 

@@ -17,15 +17,15 @@ from click.testing import CliRunner
 from safetensors.torch import load_file
 
 import quanta
-from cli import main
-from quanta import checkpoint
-from quanta.curves import make_curves, save_curves
-from quanta.spec import load_study
-from quanta.store import RunDirectory, load
-from quanta.sweep import run_sweep
-from quanta.training import Trainer
-from tasks.frequencies import zipf_frequencies
-from tasks.sparse_parity import MultitaskSparseParity
+from quanta.cli import main
+from quanta.curves.dataset import make_curves, save_curves
+from quanta.store import checkpoint
+from quanta.store.run_directory import RunDirectory, load
+from quanta.study.spec import load_study
+from quanta.sweep.units import run_sweep
+from quanta.tasks.frequencies import zipf_frequencies
+from quanta.tasks.sparse_parity import MultitaskSparseParity
+from quanta.training.trainer import Trainer
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = ["generate", "train", "status", "verify", "simulate", "analyze", "figures", "demo"]
@@ -112,7 +112,7 @@ class TestMain:
     def test_help_waits_for_no_heavy_import(self):
         heavy = {"torch", "numpy", "xarray", "pandas", "matplotlib", "scipy", "pydantic", "rich"}
         program = (
-            "import sys, time\nfrom cli import main\nmain(['--help'], standalone_mode=False)\n"
+            "import sys, time\nfrom quanta.cli import main\nmain(['--help'], standalone_mode=False)\n"
             f"print(sorted({heavy} & set(sys.modules)), file=sys.stderr)\n"
             "print(time.process_time(), file=sys.stderr)"
         )

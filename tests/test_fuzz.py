@@ -16,9 +16,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quanta.manifest import Manifest
-from quanta.spec import StudySpec
-from tasks.config import ConfigError
+from quanta.store.manifest import Manifest
+from quanta.study.spec import StudySpec
+from quanta.tasks.config import ConfigError
 
 KEYS = st.sampled_from(["name", "alpha", "seed", "task", "k", "widths", "from", "steps", "unit", "schema"])
 """Keys that mean something in one place or another."""

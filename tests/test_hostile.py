@@ -19,10 +19,10 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from cli import main
-from quanta.spec import StudySpec
-from quanta.store import RunDirectory, StoreError, load, load_population
-from quanta.sweep import run_sweep
+from quanta.cli import main
+from quanta.store.run_directory import RunDirectory, StoreError, load, load_population
+from quanta.study.spec import StudySpec
+from quanta.sweep.units import run_sweep
 
 
 def run(*arguments, exit_code):

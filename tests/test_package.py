@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from quanta.population import Population
+from quanta.training.population import Population
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("quanta", "tasks", "analysis")
@@ -117,7 +117,7 @@ class TestWheel:
         assert "demo " in run_python("-m", "cli", "train", "--list", cwd=elsewhere, path=installed)
         # As `python -m cli train`, and tells whether the compiled code is found there as well.
         program = (
-            "from cli import main\nmain(['train', {!r}], standalone_mode=False)\n"
+            "from quanta.cli import main\nmain(['train', {!r}], standalone_mode=False)\n"
             "from quanta import Population\nprint(Population((2,), 4, 6).is_compiled)"
         )
         out = run_python("-c", program.format(str(tiny_toml)), cwd=elsewhere, path=installed)

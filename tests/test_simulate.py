@@ -7,10 +7,10 @@ import pytest
 import xarray as xr
 from click.testing import CliRunner
 
-from analysis import simulate
-from analysis.worlds import WORLDS
-from cli import main
 from quanta import load
+from quanta.analysis import simulate
+from quanta.analysis.theories.worlds import WORLDS
+from quanta.cli import main
 
 ROOT = Path(__file__).parents[1]
 
@@ -79,7 +79,7 @@ class TestSimulate:
 
     def test_loads_no_torch(self, tmp_path):
         program = (
-            "import sys\nfrom cli import main\n"
+            "import sys\nfrom quanta.cli import main\n"
             f"main(['simulate', 'ideal', '--out', {str(tmp_path / 'x.nc')!r}], standalone_mode=False)\n"
             "print('torch' in sys.modules, file=sys.stderr)"
         )

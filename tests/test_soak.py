@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from quanta.spec import load_study
-from quanta.store import RunDirectory
-from quanta.sweep import run_sweep
+from quanta.store.run_directory import RunDirectory
+from quanta.study.spec import load_study
+from quanta.sweep.units import run_sweep
 
 # The command line with checkpoints more often than every five seconds, so that kills find some.
 TRAIN = """
 import sys
-from quanta import checkpoint
+from quanta.store import checkpoint
 checkpoint.MIN_SECONDS = float(sys.argv.pop(1))
-from cli import main
+from quanta.cli import main
 main()
 """
 

@@ -5,8 +5,8 @@ import functools
 import numpy as np
 import pytest
 
-from analysis import judge, select
 from quanta import RunDirectory, load_study, run_sweep
+from quanta.analysis import judge, select
 
 pytestmark = pytest.mark.slow  # some minutes each
 

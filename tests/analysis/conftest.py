@@ -7,9 +7,9 @@ import pytest
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from analysis.learning import select
-from quanta.curves import make_curves
-from tasks.frequencies import uniform_frequencies, zipf_frequencies
+from quanta.analysis.learned.times import select
+from quanta.curves.dataset import make_curves
+from quanta.tasks.frequencies import uniform_frequencies, zipf_frequencies
 
 WIDTHS = np.array([4, 6, 8, 11, 16, 23, 32, 45, 64, 91, 128])
 STEPS = np.unique(np.geomspace(1, 20000, 120).astype(int))

@@ -5,7 +5,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from tasks.atomic import atomic_write, remove_leftovers
+from quanta.tasks.atomic import atomic_write, remove_leftovers
 
 
 def test_writes_and_leaves_nothing_else(tmp_path):

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import Field, ValidationError, model_validator
 
-from tasks.config import MAX_TEXT_BYTES, Config, ConfigError, one_line, read_text
+from quanta.tasks.config import MAX_TEXT_BYTES, Config, ConfigError, one_line, read_text
 
 
 class Inner(Config):

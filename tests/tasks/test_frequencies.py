@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.frequencies import tail_mass, uniform_frequencies, zipf_frequencies
+from quanta.tasks.frequencies import tail_mass, uniform_frequencies, zipf_frequencies
 
 EPS = np.finfo(np.float64).eps
 

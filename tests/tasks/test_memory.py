@@ -2,7 +2,7 @@ import resource
 
 import pytest
 
-from tasks.memory import format_bytes, memory_size
+from quanta.tasks.memory import format_bytes, memory_size
 
 
 def test_is_at_most_that_of_the_machine():

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.seeds import Stream, derive_seed
+from quanta.tasks.seeds import Stream, derive_seed
 
 STREAMS = get_args(Stream)
 

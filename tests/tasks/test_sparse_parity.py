@@ -14,8 +14,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from scipy import stats
 
-from tasks.sparse_parity import MultitaskSparseParity, TaskError
-from tasks.spec import TaskSpec
+from quanta.tasks.sparse_parity import MultitaskSparseParity, TaskError
+from quanta.tasks.spec import TaskSpec
 
 LEVEL = 1e-6
 """Chance that a statistical test fails on a fair draw; draws are fixed, so it is paid once, here."""

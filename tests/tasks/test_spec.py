@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from tasks.config import ConfigError
-from tasks.frequencies import uniform_frequencies, zipf_frequencies
-from tasks.spec import TaskSpec
+from quanta.tasks.config import ConfigError
+from quanta.tasks.frequencies import uniform_frequencies, zipf_frequencies
+from quanta.tasks.spec import TaskSpec
 
 
 class TestMemory:

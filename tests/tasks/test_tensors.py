@@ -6,8 +6,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from tasks import tensors as module
-from tasks.tensors import TensorFileError, open_tensors
+from quanta.tasks import tensors as module
+from quanta.tasks.tensors import TensorFileError, open_tensors
 
 
 @pytest.fixture

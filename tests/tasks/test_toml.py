@@ -3,8 +3,8 @@ import tomllib
 
 import pytest
 
-from tasks.config import MAX_TEXT_BYTES, ConfigError
-from tasks.toml import parse_toml
+from quanta.tasks.config import MAX_TEXT_BYTES, ConfigError
+from quanta.tasks.toml import parse_toml
 
 SOUND = """
 title = "a.b.c.d.e.f.g.h.i.j.k.l.m.n.o.p.q.r.s.t"  # u.v.w.x.y.z.a.b.c.d.e.f.g.h.i.j.k

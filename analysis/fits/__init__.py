@@ -1,0 +1,1 @@
+"""Numbers from numbers: arrays in, frozen records out; knows no Curves."""

@@ -1,0 +1,1 @@
+"""Text and tables; no number is born here."""

@@ -1,0 +1,1 @@
+"""What ought to happen: one file a theory, all behind one protocol."""

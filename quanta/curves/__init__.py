@@ -1,0 +1,1 @@
+"""The one data format, Curves, and its readers; no torch."""

@@ -1,0 +1,233 @@
+"""How far a study is: which units are done, which are being trained, and how long the rest takes.
+
+It reads manifests, locks and the heads of checkpoints, and no curves: a look at a large study is quick.
+"""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from safetensors import SafetensorError, safe_open
+
+from quanta.store.lock import Owner, owner
+from quanta.store.manifest import CHECKPOINT, UNIT_FILES, Manifest
+from quanta.store.run_directory import RunDirectory
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+State = Literal["done", "running", "failed", "interrupted", "remaining"]
+"""A unit is done; or in the hands of a process, which trains it now or later; or it failed on its own; or was
+left with a checkpoint; or is not begun."""
+
+
+@dataclass(frozen=True)
+class UnitStatus:
+    """How far one unit is.
+
+    Attributes
+    ----------
+    id : str
+    state : {"done", "running", "failed", "interrupted", "remaining"}
+    n_steps : int
+        Steps that are on disk and need not be repeated.
+    seconds : float or None
+        How long it took, if it is done.
+    owner : Owner or None
+        Who trains it, if it is running.
+    reason : str or None
+        Why it failed.
+    """
+
+    id: str
+    state: State
+    n_steps: int = 0
+    seconds: float | None = None
+    owner: Owner | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Status:
+    """How far a study is.
+
+    Attributes
+    ----------
+    path : Path
+        Its run directory.
+    study : str
+        Its name.
+    steps : int
+        Optimisation steps of each unit.
+    units : tuple of UnitStatus
+        In the order of the study.
+    """
+
+    path: Path
+    study: str
+    steps: int
+    units: tuple[UnitStatus, ...]
+
+    def of(self, state: State) -> list[UnitStatus]:
+        """List the units in a state."""
+        return [unit for unit in self.units if unit.state == state]
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Estimate of the time left; None while no unit is done.
+
+        It is the mean time of a unit times the units left, those begun in part, shared out evenly among the
+        processes at work; for one process if there is none. Units that failed are left out.
+        """
+        seconds = [unit.seconds for unit in self.units if unit.seconds is not None]
+        if not seconds:
+            return None
+        left = [unit for unit in self.units if unit.state in ("running", "interrupted", "remaining")]
+        n_units_left = sum(1 - unit.n_steps / self.steps for unit in left)
+        return sum(seconds) / len(seconds) * n_units_left / max(1, len(self._by_owner()))
+
+    def _by_owner(self) -> dict[str, list[UnitStatus]]:
+        """Group the units that are running by who has them."""
+        groups: dict[str, list[UnitStatus]] = {}
+        for unit in self.of("running"):
+            groups.setdefault(str(unit.owner), []).append(unit)
+        return groups
+
+    def to_dict(self) -> dict[str, Any]:
+        """Turn into what `json.dumps` takes."""
+        return {
+            "schema": 1,
+            "path": str(self.path),
+            "study": self.study,
+            "steps": self.steps,
+            "n_units": len(self.units),
+            **{f"n_{state}": len(self.of(state)) for state in get_args(State)},
+            "seconds_left": self.seconds_left,
+            "units": [
+                asdict(unit) | {"owner": unit.owner and unit.owner.model_dump(mode="json")}
+                for unit in self.units
+            ],
+        }
+
+
+def read_status(run: RunDirectory) -> Status:
+    """See how far a study is.
+
+    A manifest is believed without the checksums being computed; `quanta.verify` computes them.
+
+    Parameters
+    ----------
+    run : RunDirectory
+
+    Returns
+    -------
+    Status
+
+    Raises
+    ------
+    OSError
+        If the run directory cannot be read.
+    """
+    steps = run.study.training.steps
+    units = []
+    for unit in run.study.units():
+        folder, manifest = run.folder(unit), run.manifest(unit)
+        if manifest is not None and manifest.unit != unit:
+            manifest = None
+        units.append(_unit_status(unit.id, folder, manifest, steps))
+    return Status(run.path, run.study.name, steps, tuple(units))
+
+
+def _unit_status(name: str, folder: Path, manifest: Manifest | None, steps: int) -> UnitStatus:
+    if manifest is not None and manifest.status == "done" and all((folder / f).is_file() for f in UNIT_FILES):
+        return UnitStatus(name, "done", steps, seconds=manifest.seconds)
+    n_steps = _steps_kept(folder / CHECKPOINT, steps)
+    held_by = owner(folder)
+    if held_by is not None and not (manifest is not None and _failed_since(manifest, held_by)):
+        return UnitStatus(name, "running", n_steps or 0, owner=held_by)
+    if manifest is not None and manifest.failure is not None:
+        return UnitStatus(name, "failed", reason=manifest.failure)
+    if n_steps is not None:
+        return UnitStatus(name, "interrupted", n_steps)
+    return UnitStatus(name, "remaining")
+
+
+def _failed_since(manifest: Manifest, held_by: Owner) -> bool:
+    """Whether a unit failed in the hands of who has it; else it is tried again."""
+    try:
+        began = datetime.fromisoformat(manifest.started)
+        return manifest.status == "failed" and held_by.started is not None and began >= held_by.started
+    except (ValueError, TypeError):  # no time, or one without a time zone
+        return False
+
+
+def _steps_kept(checkpoint: Path, steps: int) -> int | None:
+    """Read the number of steps in a checkpoint; None if there is none that can be read."""
+    if not checkpoint.is_file():
+        return None
+    try:
+        with safe_open(checkpoint, framework="numpy") as file:
+            n_steps = int((file.metadata() or {})["n_steps"])
+    except (OSError, SafetensorError, KeyError, ValueError):  # it is not one; training begins again
+        return None
+    return n_steps if 0 <= n_steps <= steps else None
+
+
+def render_status(status: Status, console: "Console") -> None:
+    """Print how far a study is: one line that sums up, and a table.
+
+    Parameters
+    ----------
+    status : Status
+    console : Console
+        Where to.
+    """
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    console.print(Text(_sum_up(status)))
+    console.print()
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
+    table.add_column("state", no_wrap=True)
+    table.add_column("units", justify="right", no_wrap=True)
+    table.add_column("details")
+    for state, n_units, details in _rows(status):
+        table.add_row(state, str(n_units), Text(details))
+    console.print(table)
+
+
+def _sum_up(status: Status) -> str:
+    n_done, n_units, n_left = len(status.of("done")), len(status.units), status.seconds_left
+    line = f"{status.path}: {status.study}, {n_done} of {n_units} units done"
+    if n_left is None:
+        return f"{line}; how long the rest takes is known after the first"
+    if n_left == 0:
+        return line
+    n_processes = len(status._by_owner())
+    if n_processes == 0:
+        return f"{line}; about {_duration(n_left)} left, and nobody trains them now"
+    return f"{line}; about {_duration(n_left)} left" + (f" for {n_processes} processes" * (n_processes > 1))
+
+
+def _rows(status: Status) -> Iterator[tuple[State, int, str]]:
+    done = status.of("done")
+    seconds = [unit.seconds for unit in done if unit.seconds is not None]
+    yield "done", len(done), f"{_duration(sum(seconds) / len(seconds))} each" if seconds else ""
+    for name, units in status._by_owner().items():
+        kept = ", ".join(f"{unit.id} at step {unit.n_steps:,}" for unit in units if unit.n_steps)
+        yield "running", len(units), f"{name}{kept and '; '}{kept}"
+    for unit in status.of("failed"):
+        yield "failed", 1, f"{unit.id}: {unit.reason}"
+    for unit in status.of("interrupted"):
+        yield "interrupted", 1, f"{unit.id} at step {unit.n_steps:,} of {status.steps:,}"
+    yield "remaining", len(status.of("remaining")), ""
+
+
+def _duration(seconds: float) -> str:
+    for unit, length in (("days", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"

@@ -1,0 +1,205 @@
+"""What a study is: the task, the population, the training and the evaluation, validated; read from TOML."""
+
+import hashlib
+import itertools
+import math
+import os
+import tomllib
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from quanta.study.sections import EvaluationSpec, PopulationSpec, TrainingSpec, as_tuple
+from quanta.study.size import MAX_UNITS, check_size, memory_needed
+from quanta.tasks.config import Config, ConfigError, read_text
+from quanta.tasks.spec import Alpha, TaskShape, TaskSpec
+from quanta.tasks.toml import parse_toml
+
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+NTrain = Annotated[int, Field(ge=1, le=10**9)] | Literal["online"]
+
+
+def _check_distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    places = {-1.0 if value == "uniform" else value for value in values}  # one place on the axis alpha
+    if not values or len(places) != len(values):
+        raise ValueError(f"must be at least one value, each once, not {list(values)}")
+    return values
+
+
+class UnitSpec(Config):
+    """One population at one (alpha, n_train, seed): what a worker trains."""
+
+    alpha: Alpha
+    """Quanta exponent, or "uniform"."""
+    n_train: NTrain
+    """Distinct training examples D, or "online" when every batch is fresh."""
+    seed: Seed
+    """Decides subsets, training samples, initial weights and test samples, each by its own stream."""
+    task: TaskShape
+    population: PopulationSpec
+    training: TrainingSpec
+    evaluation: EvaluationSpec
+
+    @model_validator(mode="after")
+    def _check_size(self) -> Self:
+        check_size(self.task, self.population, self.training, self.evaluation, self.n_train)
+        return self
+
+    @property
+    def task_spec(self) -> TaskSpec:
+        """The task of this unit."""
+        return TaskSpec(**self.task.model_dump(), alpha=self.alpha)
+
+    @property
+    def memory_needed(self) -> dict[str, int]:
+        """Bytes that training it takes at the least, by what they are for."""
+        return memory_needed(self.task, self.population, self.training, self.evaluation, self.n_train)
+
+    @property
+    def id(self) -> str:
+        """A readable name that ends in a hash of the whole spec: equal specs have equal ids."""
+        # Without what is at its default, so that a field added later leaves the units on disk their names.
+        # Should a default change, a unit trained with the old one is told by its manifest, which holds all.
+        digest = hashlib.sha256(self.model_dump_json(exclude_defaults=True).encode()).hexdigest()[:12]
+        return f"alpha={self.alpha}_n_train={self.n_train}_seed={self.seed}_{digest}"
+
+    @property
+    def evaluation_steps(self) -> NDArray[np.int64]:
+        """Steps after which the population is measured, shape (n_step,)."""
+        # From the last step down, so that a single one is the last and not the first.
+        spaced = np.geomspace(self.training.steps, 1, self.evaluation.n_evaluations - 1)
+        return np.unique(np.concatenate([[0], spaced.round().astype(np.int64)]))
+
+
+class StudySpec(Config):
+    """A sweep: the axes alpha, n_train and seed, and what all its units share."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
+    """Short name; the default folder of its runs."""
+    description: str = ""
+    """What the study is for."""
+    alpha: Annotated[
+        tuple[Alpha, ...], Field(fail_fast=True), BeforeValidator(as_tuple), AfterValidator(_check_distinct)
+    ] = (0.4,)
+    """Axis: quanta exponents, or "uniform". One value or a list."""
+    n_train: Annotated[
+        tuple[NTrain, ...], Field(fail_fast=True), BeforeValidator(as_tuple), AfterValidator(_check_distinct)
+    ] = ("online",)
+    """Axis: distinct training examples D, or "online". One value or a list."""
+    seed: Annotated[
+        tuple[Seed, ...], Field(fail_fast=True), BeforeValidator(as_tuple), AfterValidator(_check_distinct)
+    ] = (0,)
+    """Axis: seeds. One value or a list."""
+    task: TaskShape = TaskShape()
+    population: PopulationSpec
+    training: TrainingSpec
+    evaluation: EvaluationSpec = EvaluationSpec()
+
+    @model_validator(mode="after")
+    def _check_precision(self) -> Self:
+        if self.training.precision == "bf16" and self.population.n_hidden_layers > 1:
+            raise ValueError(
+                "training.precision must be float32, float64 or tf32 with population.n_hidden_layers "
+                f"{self.population.n_hidden_layers}, not bf16"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_size(self) -> Self:
+        n_units = len(self.alpha) * len(self.n_train) * len(self.seed)
+        if n_units > MAX_UNITS:
+            raise ValueError(f"alpha x n_train x seed must be at most {MAX_UNITS} units, not {n_units}")
+        finite = [n_train for n_train in self.n_train if n_train != "online"]
+        largest: NTrain = max(finite) if finite else "online"
+        check_size(self.task, self.population, self.training, self.evaluation, largest, n_units)
+        return self
+
+    def units(self) -> list[UnitSpec]:
+        """List the units: every combination of alpha, n_train and seed."""
+        shared = {name: getattr(self, name) for name in ("task", "population", "training", "evaluation")}
+        return [
+            UnitSpec(alpha=alpha, n_train=n_train, seed=seed, **shared)
+            for alpha, n_train, seed in itertools.product(self.alpha, self.n_train, self.seed)
+        ]
+
+
+def alpha_coordinate(alpha: float | Literal["uniform"]) -> float:
+    """Value of the `alpha` axis of Curves: uniform frequencies are Zipf's law at α = -1."""
+    return -1.0 if alpha == "uniform" else float(alpha)
+
+
+def n_train_coordinate(n_train: int | Literal["online"]) -> float:
+    """Value of the `n_train` axis of Curves: inf where every batch was fresh."""
+    return math.inf if n_train == "online" else float(n_train)
+
+
+def shipped_studies() -> dict[str, str]:
+    """Ready-made studies: name to description."""
+    folder = resources.files("quanta.study.studies")
+    files = sorted(file.name for file in folder.iterdir() if file.name.endswith(".toml"))
+    return {
+        name.removesuffix(".toml"): tomllib.loads((folder / name).read_text(encoding="utf-8"))["description"]
+        for name in files
+    }
+
+
+def load_study(source: str | os.PathLike[str], overrides: Sequence[str] = ()) -> StudySpec:
+    """Read a study from a TOML file or by the name of a shipped one.
+
+    Parameters
+    ----------
+    source : path-like or str
+        A path that ends in ``.toml``, or a name of `shipped_studies`.
+    overrides : sequence of str
+        Changes such as ``"training.steps=1000"``; the value is TOML, or a bare word.
+
+    Returns
+    -------
+    StudySpec
+
+    Raises
+    ------
+    ConfigError
+        One line: the file, each key's path, what is allowed and what came.
+    FileNotFoundError
+        If there is neither such a file nor such a shipped study.
+    """
+    path = Path(source)
+    try:
+        if path.suffix == ".toml" and path.is_file():
+            text = read_text(path)
+        elif str(source) in shipped_studies():
+            text = (resources.files("quanta.study.studies") / f"{source}.toml").read_text(encoding="utf-8")
+        else:
+            names = ", ".join(shipped_studies())
+            raise FileNotFoundError(f"no study {str(source)!r}: expected a .toml file or one of {names}")
+        values = parse_toml(text)
+    except ConfigError as error:
+        raise ConfigError(f"study {source}: not TOML ({error})") from None
+    for override in overrides:
+        _override(values, override)
+    try:
+        return StudySpec.parse(values)
+    except ConfigError as error:
+        raise ConfigError(f"study {source}: {error}") from None
+
+
+def _override(values: dict[str, Any], override: str) -> None:
+    path, equals, text = override.partition("=")
+    keys = path.strip().split(".")
+    if not equals or not all(keys):
+        raise ConfigError(f"override {override!r}: expected KEY=VALUE, such as training.steps=1000")
+    try:
+        value = parse_toml(f"value = {text}")["value"]
+    except ConfigError:
+        value = text.strip()
+    for key in keys[:-1]:
+        values = values.setdefault(key, {})
+        if not isinstance(values, dict):
+            raise ConfigError(f"override {override!r}: {key} is a value, not a section")
+    values[keys[-1]] = value

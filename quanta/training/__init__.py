@@ -1,0 +1,1 @@
+"""Train one unit: the population, the compiled kernel, the trainer; writes nothing."""

@@ -1,0 +1,411 @@
+"""A ladder of MLPs trained as one network.
+
+Shapes: B samples, K subtasks, n bits, G members, w_g width of member g, H = sum of widths.
+
+The members see the same batches, so their first layers stand side by side as columns of one matrix. The
+one-hot subtask code times its weights is a row of those weights, so it is looked up instead of multiplied::
+
+    h = relu(embedding[subtask] + bits @ weight + bias)       (B, H)
+    margin[:, g] = h[:, columns of g] @ readout of g          (B, G)
+
+Each member is the MLP of the paper with two logits; as cross-entropy depends on their difference alone, only
+the difference, the *margin* (log-odds of label 1), is computed.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from quanta.training.kernel import LadderKernel
+
+SLICE_ROWS = 512
+"""Samples worked on at a time on a CPU, so that their activations stay in cache."""
+
+BLOCK_COLUMNS = 512
+"""Hidden units worked on at a time on a CPU, for the same reason; a wider member is a block of its own."""
+
+ONE_HOT_ELEMENTS = 2**25
+"""Elements of the one-hot codes held at a time, where rows are summed by a product with them."""
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Neighbouring members that are computed together: their columns of H and their places in G."""
+
+    columns: slice
+    members: slice
+
+
+class Population(nn.Module):
+    """MLPs of several widths on the same input, each trained as if it were alone.
+
+    Parameters
+    ----------
+    widths : sequence of int
+        Hidden units a layer of each member, distinct.
+    n_subtasks, n_bits : int
+        K and n of the task.
+    n_hidden_layers : int, default 1
+        Hidden layers of each member. One is the fast path.
+    dtype : torch.dtype, default float32
+        Type of parameters and activations.
+    device : torch.device or str, default "cpu"
+        Where the parameters live.
+    bf16 : bool, default False
+        Round weights and errors to bfloat16 in the two products with the bits, which are exact in it.
+        Parameters, sums and everything else stay as they are. Only for one hidden layer in float32.
+    generator : torch.Generator, optional
+        On `device`; decides the initial weights, which follow the law of `torch.nn.Linear`: uniform within
+        1/sqrt(fan-in), weights and biases alike.
+
+    Attributes
+    ----------
+    n_threads : int
+        Threads of the compiled code; at first as many as torch uses.
+
+    Notes
+    -----
+    On a CPU, with one hidden layer and where there is a C compiler, it computes with `quanta.kernel`, which
+    is faster, and equal but for rounding.
+    """
+
+    def __init__(
+        self,
+        widths: Sequence[int],
+        n_subtasks: int,
+        n_bits: int,
+        n_hidden_layers: int = 1,
+        *,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+        bf16: bool = False,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        if bf16 and (n_hidden_layers > 1 or dtype != torch.float32):
+            raise ValueError(f"bf16 must have one hidden layer in float32, not {n_hidden_layers} in {dtype}")
+        self.bf16 = bf16
+        self.widths = tuple(widths)
+        self.n_subtasks = n_subtasks
+        self.n_bits = n_bits
+        self.n_hidden_layers = n_hidden_layers
+        self.n_threads = torch.get_num_threads()
+
+        def uniform(*shape: int, fan_in: int) -> Tensor:
+            bound = fan_in**-0.5
+            values = torch.empty(shape, dtype=dtype, device=device)
+            return values.uniform_(-bound, bound, generator=generator)
+
+        total = sum(self.widths)
+        n_inputs = n_subtasks + n_bits
+        self.embedding = nn.Parameter(uniform(n_subtasks, total, fan_in=n_inputs))
+        self.weight = nn.Parameter(uniform(n_bits, total, fan_in=n_inputs))
+        self.bias = nn.Parameter(uniform(total, fan_in=n_inputs))
+        deeper = [w for _ in range(n_hidden_layers - 1) for w in self.widths]  # layer by layer
+        self.hidden_weight = nn.ParameterList(uniform(w, w, fan_in=w) for w in deeper)
+        self.hidden_bias = nn.ParameterList(uniform(w, fan_in=w) for w in deeper)
+        self.readout_weight = nn.Parameter(torch.cat([uniform(2, w, fan_in=w) for w in self.widths], dim=1))
+        self.readout_bias = nn.Parameter(torch.cat([uniform(2, 1, fan_in=w) for w in self.widths], dim=1))
+
+        membership = torch.zeros(total, len(self.widths), dtype=dtype, device=device)
+        for column, rows in enumerate(torch.split(membership, list(self.widths))):
+            rows[:, column] = 1
+        self.membership: Tensor
+        self.register_buffer("membership", membership, persistent=False)
+        self._kernel = self._load_kernel()
+        on_cpu = self.weight.device.type == "cpu"
+        self._blocks = _blocks(self.widths, BLOCK_COLUMNS if on_cpu else total)
+        self._most_columns = max(block.columns.stop - block.columns.start for block in self._blocks)
+
+    def forward(self, subtask: Tensor, bits: Tensor) -> Tensor:
+        """Margins of all members.
+
+        Parameters
+        ----------
+        subtask : Tensor of int64, shape (B,)
+        bits : Tensor of uint8, shape (B, n)
+
+        Returns
+        -------
+        Tensor, shape (B, G)
+            Log-odds of label 1, in nats.
+        """
+        rows = _look_up(self.embedding + self.bias, subtask)
+        hidden = torch.addmm(rows, bits.to(rows.dtype), self._product_term(self.weight)).relu()
+        n_members = len(self.widths)
+        for start in range(0, len(self.hidden_weight), n_members):
+            layer = slice(start, start + n_members)
+            parts = zip(
+                torch.split(hidden, list(self.widths), dim=1),
+                self.hidden_weight[layer],
+                self.hidden_bias[layer],
+                strict=True,
+            )
+            hidden = torch.cat([torch.addmm(b, h, w).relu() for h, w, b in parts], dim=1)
+        return torch.addmm(_difference(self.readout_bias), hidden, self._readout())
+
+    def predict(self, subtask: Tensor, bits: Tensor) -> Tensor:
+        """Margins of all members without gradients: as `forward`, by the fastest way there is."""
+        with torch.no_grad():
+            if self._kernel is not None:
+                return self._kernel.margins(subtask, bits, self._kernel_parameters(), self.n_threads)
+            slices = _slices(len(subtask), subtask.device)
+            return torch.cat([self(subtask[rows], bits[rows]) for rows in slices])
+
+    def compute_gradients(self, subtask: Tensor, bits: Tensor, label: Tensor) -> None:
+        """Set every parameter's ``grad`` to that of its member's mean cross-entropy (nats) on the batch.
+
+        The gradient of the sum over members is that of each, since they share no parameter.
+
+        Parameters
+        ----------
+        subtask : Tensor of int64, shape (B,)
+        bits : Tensor of uint8, shape (B, n)
+        label : Tensor of uint8, shape (B,)
+        """
+        for parameter in self.parameters():
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        if self._kernel is not None:
+            self._compute_gradients_compiled(self._kernel, subtask, bits, label)
+            return
+        for parameter in self.parameters():
+            _gradient(parameter).zero_()
+        if self.n_hidden_layers == 1:
+            self._compute_gradients_by_hand(subtask, bits, label)
+        else:
+            for rows in _slices(len(subtask), subtask.device):
+                margin = self(subtask[rows], bits[rows])
+                target = label[rows, None].to(margin.dtype).expand_as(margin)
+                loss = functional.binary_cross_entropy_with_logits(margin, target, reduction="sum")
+                (loss / len(subtask)).backward()  # type: ignore[no-untyped-call]
+
+    @torch.no_grad()
+    def _compute_gradients_compiled(
+        self, kernel: LadderKernel, subtask: Tensor, bits: Tensor, label: Tensor
+    ) -> None:
+        d_embedding = _gradient(self.embedding)
+        results = {"d_embedding": d_embedding, "d_weight": _gradient(self.weight)}
+        found = kernel.gradients(subtask, bits, label, self._kernel_parameters() | results, self.n_threads)
+        torch.sum(d_embedding, 0, out=_gradient(self.bias))
+        _set_opposite(_gradient(self.readout_weight), found["d_readout"])
+        _set_opposite(_gradient(self.readout_bias), found["d_offset"])
+
+    def _kernel_parameters(self) -> dict[str, Tensor]:
+        return {
+            "embedding": self.embedding.detach(),
+            "weight": self.weight.detach(),
+            "bias": self.bias.detach(),
+            "readout": _difference(self.readout_weight),
+            "offset": _difference(self.readout_bias),
+        }
+
+    def _load_kernel(self) -> LadderKernel | None:
+        """Get the compiled fast path, where it applies and there is a compiler."""
+        if self.weight.device.type != "cpu" or self.n_hidden_layers > 1:
+            return None
+        try:
+            return LadderKernel(self.widths, self.n_subtasks, self.n_bits, self.weight.dtype, bf16=self.bf16)
+        except OSError:
+            return None
+
+    @property
+    def is_compiled(self) -> bool:
+        """Whether the compiled fast path is used."""
+        return self._kernel is not None
+
+    @torch.no_grad()
+    def _compute_gradients_by_hand(self, subtask: Tensor, bits: Tensor, label: Tensor) -> None:
+        """Compute the gradients of one hidden layer without autograd.
+
+        With R the block-diagonal (H, G) readout, and everything in slices of rows and blocks of columns::
+
+            δ  = (sigmoid(margin) − label) / B        (B, G)
+            dRᵀ = δᵀ h                                only its blocks are kept
+            dz = [h > 0] ⊙ (δ Rᵀ)                     (B, H)
+            d weight = bitsᵀ dz,   d embedding[k] = Σ of dz over samples of k
+
+        Every sample has one subtask, so the gradient of `bias` is the sum of d embedding over k. The two
+        logits take opposite gradients.
+        """
+        embedding = self.embedding + self.bias
+        readout, offset = self._readout(), _difference(self.readout_bias)
+        weight = self._product_term(self.weight)
+        d_embedding, d_weight = _gradient(self.embedding), _gradient(self.weight)
+        d_readout, d_offset = torch.zeros_like(readout.T), torch.zeros_like(offset)
+        # One pair of buffers for all slices and blocks: fresh memory costs more than the arithmetic on it.
+        largest = _slice_rows(len(subtask), subtask.device) * self._most_columns
+        buffers = embedding.new_empty(2, largest)
+        for rows in _slices(len(subtask), subtask.device):
+            codes, inputs = subtask[rows], bits[rows].to(embedding.dtype)
+            target = label[rows, None].to(embedding.dtype)
+            for block in self._blocks:
+                columns, members = block.columns, block.members
+                own_readout = readout[columns, members]
+                h, dz = buffers[:, : len(codes) * len(own_readout)].view(2, len(codes), len(own_readout))
+                torch.index_select(embedding[:, columns], 0, codes, out=h)
+                h.addmm_(inputs, weight[:, columns]).relu_()
+                delta = (
+                    torch.addmm(offset[members], h, own_readout).sigmoid_().sub_(target).div_(len(subtask))
+                )
+                d_readout[members, columns].addmm_(delta.T, h)
+                d_offset[members] += delta.sum(0)
+                torch.mm(delta, own_readout.T, out=dz).mul_(h.sign_())
+                d_weight[:, columns].addmm_(inputs.T, self._product_term(dz))
+                add_rows_(d_embedding[:, columns], codes, dz)
+        torch.sum(d_embedding, 0, out=_gradient(self.bias))
+        _set_opposite(_gradient(self.readout_weight), (d_readout.T * self.membership).sum(1))
+        _set_opposite(_gradient(self.readout_bias), d_offset)
+
+    def _product_term(self, values: Tensor) -> Tensor:
+        """Values as they enter a product with the bits."""
+        return values.bfloat16().to(values.dtype) if self.bf16 else values
+
+    def _readout(self) -> Tensor:
+        """Block-diagonal readout R, shape (H, G)."""
+        return self.membership * _difference(self.readout_weight)[:, None]
+
+    def member(self, width: int) -> nn.Sequential:
+        """Copy one member out as a plain network on the dense input.
+
+        Parameters
+        ----------
+        width : int
+            One of `widths`.
+
+        Returns
+        -------
+        nn.Sequential
+            ``Linear(K + n, w), ReLU, [Linear(w, w), ReLU, ...] Linear(w, 2)``.
+
+        Raises
+        ------
+        ValueError
+            If there is no member of that width.
+        """
+        if width not in self.widths:
+            raise ValueError(f"width must be one of {self.widths}, not {width}")
+        index = self.widths.index(width)
+        start = sum(self.widths[:index])
+        columns = slice(start, start + width)
+        first = torch.cat([self.embedding[:, columns], self.weight[:, columns]]).T
+        layers = [(first, self.bias[columns])]
+        for place in range(index, len(self.hidden_weight), len(self.widths)):
+            layers.append((self.hidden_weight[place].T, self.hidden_bias[place]))
+        layers.append((self.readout_weight[:, columns], self.readout_bias[:, index]))
+        modules: list[nn.Module] = []
+        for weight, bias in layers:
+            linear = nn.Linear(weight.shape[1], weight.shape[0], dtype=weight.dtype, device=weight.device)
+            with torch.no_grad():
+                linear.weight.copy_(weight)
+                linear.bias.copy_(bias)
+            modules += [linear, nn.ReLU()]
+        return nn.Sequential(*modules[:-1])
+
+
+def count_parameters(width: int, n_subtasks: int, n_bits: int, n_hidden_layers: int = 1) -> int:
+    """Count the parameters N of one member; 603 · width + 2 at the sizes of the paper.
+
+    Parameters
+    ----------
+    width, n_subtasks, n_bits, n_hidden_layers : int
+
+    Returns
+    -------
+    int
+    """
+    first = (n_subtasks + n_bits + 1) * width
+    deeper = (n_hidden_layers - 1) * (width + 1) * width
+    return first + deeper + 2 * width + 2
+
+
+def add_rows_(total: Tensor, index: Tensor, rows: Tensor) -> None:
+    """Add each row to the row of `total` that its index names, in an order that never changes.
+
+    On a CPU one after another. Elsewhere that would need atomic additions, whose order, and with it the
+    rounding, differs from run to run; there it is a product with the one-hot codes, summed by rows::
+
+        total += one_hot(index)ᵀ rows
+
+    Parameters
+    ----------
+    total : Tensor, shape (K, H)
+        Changed in place.
+    index : Tensor of int64, shape (B,)
+    rows : Tensor, shape (B, H)
+    """
+    if total.device.type == "cpu":
+        total.index_add_(0, index, rows)
+    else:
+        add_rows_by_product_(total, index, rows)
+
+
+def add_rows_by_product_(total: Tensor, index: Tensor, rows: Tensor) -> None:
+    """As `add_rows_`, by products with one-hot codes: no atomic additions, and all shapes are static."""
+    code = torch.arange(len(total), device=total.device)
+    at_a_time = max(1, ONE_HOT_ELEMENTS // len(total))
+    for part, values in zip(torch.split(index, at_a_time), torch.split(rows, at_a_time), strict=True):
+        total.addmm_((part == code[:, None]).to(rows.dtype), values)
+
+
+class _RowLookup(torch.autograd.Function):
+    """Rows of a table by their index, with a gradient by `add_rows_`."""
+
+    @staticmethod
+    def forward(ctx: Any, table: Tensor, index: Tensor) -> Tensor:
+        ctx.save_for_backward(index)
+        ctx.table_shape = table.shape
+        return table.index_select(0, index)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> tuple[Tensor, None]:
+        (index,) = ctx.saved_tensors
+        total = gradients[0].new_zeros(ctx.table_shape)
+        add_rows_(total, index, gradients[0])
+        return total, None
+
+
+def _look_up(table: Tensor, index: Tensor) -> Tensor:
+    rows: Tensor = _RowLookup.apply(table, index)  # type: ignore[no-untyped-call]
+    return rows
+
+
+def _blocks(widths: Sequence[int], most_columns: int) -> tuple[_Block, ...]:
+    """Group neighbouring members into blocks of at most `most_columns` columns."""
+    blocks = []
+    column = member = 0
+    while member < len(widths):
+        end, last = column + widths[member], member + 1
+        while last < len(widths) and end + widths[last] - column <= most_columns:
+            end, last = end + widths[last], last + 1
+        blocks.append(_Block(slice(column, end), slice(member, last)))
+        column, member = end, last
+    return tuple(blocks)
+
+
+def _slice_rows(n_rows: int, device: torch.device) -> int:
+    """Rows worked on at a time: few for the cache of a CPU, all elsewhere."""
+    return min(n_rows, SLICE_ROWS) if device.type == "cpu" else n_rows
+
+
+def _slices(n_rows: int, device: torch.device) -> Iterator[slice]:
+    size = _slice_rows(n_rows, device)
+    return (slice(start, min(start + size, n_rows)) for start in range(0, n_rows, size))
+
+
+def _difference(pair: Tensor) -> Tensor:
+    """Logit of label 1 minus logit of label 0."""
+    return pair[1] - pair[0]
+
+
+def _gradient(parameter: nn.Parameter) -> Tensor:
+    assert parameter.grad is not None  # compute_gradients made it
+    return parameter.grad
+
+
+def _set_opposite(pair: Tensor, gradient: Tensor) -> None:
+    torch.stack([-gradient, gradient], out=pair)

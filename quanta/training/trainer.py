@@ -1,0 +1,416 @@
+"""Train one unit: sample, step, evaluate.
+
+Shapes: B samples, K subtasks, G members.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+import xarray as xr
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from quanta.curves.dataset import VARIABLES, make_curves
+from quanta.study.spec import UnitSpec, alpha_coordinate, n_train_coordinate
+from quanta.tasks.seeds import Stream, derive_seed
+from quanta.tasks.sparse_parity import Batch, MultitaskSparseParity
+from quanta.training.capture import STEPS_PER_REPLAY, CapturedSteps
+from quanta.training.device import check_device, own_products, own_threads
+from quanta.training.population import Population, count_parameters
+
+EVALUATION_ROWS = 4096
+"""Test samples measured at a time; only the test set itself is held whole."""
+
+
+def make_population(
+    unit: UnitSpec, device: torch.device | str = "cpu", generator: torch.Generator | None = None
+) -> Population:
+    """Make the untrained population of a unit; `generator` decides its weights."""
+    return Population(
+        unit.population.widths,
+        unit.task.n_subtasks,
+        unit.task.n_bits,
+        unit.population.n_hidden_layers,
+        dtype=torch.float64 if unit.training.precision == "float64" else torch.float32,
+        device=device,
+        bf16=unit.training.precision == "bf16",
+        generator=generator,
+    )
+
+
+class DivergedError(RuntimeError):
+    """A loss that is no longer finite; says at which step and for which widths."""
+
+
+class StateError(ValueError):
+    """A state that is not one of this unit."""
+
+
+class StoppedError(RuntimeError):
+    """Training was asked to stop, and did between two steps."""
+
+
+class Keeper(Protocol):
+    """What keeps a unit on its way; see `quanta.checkpoint.Checkpoint`."""
+
+    def restore(self, trainer: "Trainer") -> bool:
+        """Put a new trainer where the unit was left; False if it was not begun."""
+
+    def save_if_due(self, trainer: "Trainer") -> None:
+        """Keep the state, if it is time."""
+
+    def save(self, trainer: "Trainer") -> None:
+        """Keep the state."""
+
+
+@dataclass(frozen=True)
+class TrainedUnit:
+    """What training a unit leaves behind.
+
+    Attributes
+    ----------
+    curves : Dataset
+        Axes of length one for alpha, n_train and seed.
+    population : Population
+        As it was after the last step.
+    seconds : float
+        Time that it took, interruptions left out.
+    """
+
+    curves: xr.Dataset
+    population: Population
+    seconds: float
+
+
+class Trainer:
+    """One unit on its way: the task, the population, the optimiser and the generators.
+
+    Parameters
+    ----------
+    unit : UnitSpec
+    device : torch.device or str, default "cpu"
+        Where everything lives. On "meta" nothing is computed, but every shape and device is checked.
+
+    Raises
+    ------
+    ConfigError
+        If the device has not the unit's precision or memory.
+
+    Attributes
+    ----------
+    n_steps : int
+        Steps taken so far.
+    samples_seen : Tensor of int64, shape (K,)
+        Training samples of each subtask so far.
+    evaluations : list of dict
+        What `record` measured so far.
+    seconds : float
+        Time spent on the unit before this trainer took it up.
+    """
+
+    def __init__(self, unit: UnitSpec, device: torch.device | str = "cpu") -> None:
+        self.unit = unit
+        self.device = torch.device(device)
+        check_device(unit, self.device)
+        self.n_steps = 0
+        self.seconds = 0.0
+        self.evaluations: list[dict[str, NDArray[Any]]] = []
+        self._created = perf_counter()
+        self.task = MultitaskSparseParity(unit.task_spec, unit.seed, self.device)
+        self.population = make_population(unit, self.device, self._generator("init"))
+        if unit.training.freeze_first_layer:
+            for parameter in (self.population.embedding, self.population.weight, self.population.bias):
+                parameter.requires_grad_(False)
+        self.optimizer = torch.optim.AdamW(
+            # AdamW moves whatever has a gradient, and `compute_gradients` gives one to the frozen ones too.
+            [parameter for parameter in self.population.parameters() if parameter.requires_grad],
+            lr=unit.training.learning_rate,
+            weight_decay=unit.training.weight_decay,
+            fused=self.device.type != "meta",
+            capturable=self.device.type == "cuda",
+        )
+        self._captured: CapturedSteps | None = None
+        self._has_stepped = False
+        self.samples_seen = torch.zeros(unit.task.n_subtasks, dtype=torch.int64, device=self.device)
+        self._data = self._generator("data")
+        self._one = torch.ones((), dtype=torch.int64, device=self.device)
+        self._training_set = self._draw_training_set()
+        # The same number of samples of every subtask, subtask by subtask; unpacked when they are needed.
+        n_test = unit.evaluation.samples_per_subtask * unit.task.n_subtasks
+        self._test_set = self.task.draw_packed(n_test, self._generator("evaluation"))
+
+    def advance(self, most: int) -> int:
+        """Take at least one optimisation step, and at most as many as asked for.
+
+        On CUDA the steps of a `CapturedSteps` are taken together where they fit, and the host does not wait.
+
+        Parameters
+        ----------
+        most : int
+            At least 1.
+
+        Returns
+        -------
+        int
+            Steps taken.
+        """
+        taken = 1
+        if self.device.type == "cuda" and self._has_stepped and most >= STEPS_PER_REPLAY:
+            if self._captured is None:
+                assert self._data is not None
+                self._captured = CapturedSteps(self.step, self._data)
+            self._captured.replay()
+            taken = STEPS_PER_REPLAY
+        else:
+            self.step()
+            self._has_stepped = True
+        self.n_steps += taken
+        return taken
+
+    def step(self) -> None:
+        """Take one optimisation step of every member on one batch, uncounted."""
+        batch = self._next_batch()
+        self.samples_seen.scatter_add_(0, batch.subtask, self._one.expand_as(batch.subtask))
+        self.population.compute_gradients(*batch)
+        self.optimizer.step()
+
+    def record(self) -> None:
+        """Evaluate, and append to `evaluations` what was measured.
+
+        Raises
+        ------
+        DivergedError
+            If a loss is not finite.
+        """
+        measured = {name: values.cpu().numpy() for name, values in self.evaluate().items()}
+        _check_finite(measured["loss"], self.unit, self.n_steps)
+        self.evaluations.append(measured | {"samples_seen": self.samples_seen.cpu().numpy().copy()})
+
+    def elapsed(self) -> float:
+        """Seconds spent on the unit so far, interruptions left out."""
+        return self.seconds + perf_counter() - self._created
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything that decides how training goes on, by name; the tensors are not copied.
+
+        The task, the training set and the test set are not in it: the unit decides them.
+        """
+        assert self._data is not None  # there is none on "meta"
+        state = {f"population.{name}": tensor for name, tensor in self.population.state_dict().items()}
+        for name, parameter in self.population.named_parameters():
+            for key, tensor in self.optimizer.state.get(parameter, {}).items():
+                state[f"optimizer.{name}.{key}"] = tensor
+        for name in self.evaluations[0] if self.evaluations else ():
+            stacked = np.stack([evaluation[name] for evaluation in self.evaluations])
+            state[f"evaluations.{name}"] = torch.from_numpy(stacked)
+        return state | {
+            "generator": self._data.get_state(),
+            "samples_seen": self.samples_seen,
+            "n_steps": torch.tensor(self.n_steps),
+            "seconds": torch.tensor(self.elapsed(), dtype=torch.float64),
+        }
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Go on where `state` was taken, from a trainer of the same unit on the same kind of device.
+
+        Raises
+        ------
+        StateError
+            If it does not fit the unit.
+        """
+        parts: dict[str, dict[str, Tensor]] = {"population": {}, "optimizer": {}, "evaluations": {}}
+        try:
+            for name, tensor in state.items():
+                part, _, rest = name.partition(".")
+                if rest:
+                    parts[part][rest] = tensor
+            n_steps = int(state["n_steps"])
+            measured = {name: values.numpy() for name, values in parts["evaluations"].items()}
+            self._check_measured(measured, n_steps)
+            self.population.load_state_dict(parts["population"])
+            for name, parameter in self.population.named_parameters():
+                of_parameter = {
+                    key.removeprefix(f"{name}."): tensor.to(self.device)
+                    for key, tensor in parts["optimizer"].items()
+                    if key.startswith(f"{name}.")
+                }
+                found = {key: (tensor.dtype, tuple(tensor.shape)) for key, tensor in of_parameter.items()}
+                moment = (parameter.dtype, tuple(parameter.shape))
+                expected = {"step": (torch.float32, ()), "exp_avg": moment, "exp_avg_sq": moment}
+                if found != (expected if parameter.requires_grad and n_steps else {}):
+                    raise ValueError(f"the optimiser's state of {name} has the types and shapes {found}")
+                if of_parameter:
+                    self.optimizer.state[parameter] = of_parameter
+            self._check_samples_seen(state["samples_seen"], n_steps)
+            self.samples_seen.copy_(state["samples_seen"])
+            assert self._data is not None
+            self._data.set_state(state["generator"])
+            self.seconds = float(state["seconds"])
+            if not (0 <= n_steps <= self.unit.training.steps and 0 <= self.seconds < math.inf):
+                raise ValueError(f"it is at step {n_steps} after {self.seconds} s")
+        except (KeyError, RuntimeError, ValueError, TypeError, OverflowError) as error:
+            raise StateError(" ".join(str(error).split())) from error
+        self.n_steps = n_steps
+        n_kept = len(next(iter(measured.values()))) if measured else 0
+        self.evaluations = [{name: values[i] for name, values in measured.items()} for i in range(n_kept)]
+
+    def _check_samples_seen(self, samples_seen: Tensor, n_steps: int) -> None:
+        """Raise ValueError unless these can be the samples of the batches up to a step."""
+        found = (samples_seen.dtype, tuple(samples_seen.shape))
+        total = n_steps * self.unit.training.batch_size
+        if found != (torch.int64, tuple(self.samples_seen.shape)):
+            raise ValueError(f"its samples_seen have the type and shape {found}")
+        if samples_seen.min() < 0 or samples_seen.sum() != total:
+            raise ValueError(f"its samples_seen are not the {total} up to step {n_steps}")
+
+    def _check_measured(self, measured: Mapping[str, NDArray[Any]], n_steps: int) -> None:
+        """Raise ValueError unless these are the evaluations up to a step; that at the step may be to come."""
+        n_before = int((self.unit.evaluation_steps < n_steps).sum())
+        if n_before == 0 and not measured:
+            return
+        K, G = self.unit.task.n_subtasks, len(self.population.widths)
+        shapes = {"loss": (G, K), "accuracy": (G, K), "brier": (G, K), "samples_seen": (K,)}
+        expected = {name: (VARIABLES[name].dtype, shape) for name, shape in shapes.items()}
+        found = {name: (str(values.dtype), values.shape[1:]) for name, values in measured.items()}
+        counts = {len(values) for values in measured.values()}
+        if found != expected or len(counts) > 1 or not counts <= {n_before, n_before + 1}:
+            raise ValueError(f"its evaluations are not those up to step {n_steps}")
+        for name, values in measured.items():
+            if not (np.isfinite(values) & (values >= 0) & (values <= VARIABLES[name].upper)).all():
+                raise ValueError(f"its evaluations of {name} are not from 0 to {VARIABLES[name].upper:g}")
+
+    def evaluate(self) -> dict[str, Tensor]:
+        """Measure every member on every subtask of the test set.
+
+        Returns
+        -------
+        dict
+            ``loss`` in bits, ``accuracy`` and ``brier``, each a float32 Tensor of shape (G, K) on the device.
+        """
+        n_samples, n_subtasks = self.unit.evaluation.samples_per_subtask, self.unit.task.n_subtasks
+        at_a_time = max(1, EVALUATION_ROWS // n_samples)
+        parts = []
+        for first in range(0, n_subtasks, at_a_time):
+            last = min(first + at_a_time, n_subtasks)
+            subtask = torch.arange(first, last, device=self.device).repeat_interleave(n_samples)
+            packed = self._test_set[first * n_samples : last * n_samples]
+            parts.append(self._measure(self.task.unpack(subtask, packed)))
+        return {name: torch.cat([part[name] for part in parts], dim=1) for name in parts[0]}
+
+    def _measure(self, batch: Batch) -> dict[str, Tensor]:
+        """Measure every member on some subtasks, as `evaluate` on all."""
+        margin = self.population.predict(batch.subtask, batch.bits)
+        target = batch.label[:, None].to(margin.dtype)
+        per_sample = {
+            "loss": functional.softplus((1 - 2 * target) * margin) / math.log(2),
+            "accuracy": ((margin > 0) == (target > 0)).to(margin.dtype),
+            "brier": (margin.sigmoid() - target).square(),
+        }
+        by_subtask = (-1, self.unit.evaluation.samples_per_subtask, len(self.population.widths))
+        return {name: x.reshape(by_subtask).mean(1).T.float() for name, x in per_sample.items()}
+
+    def _next_batch(self) -> Batch:
+        size = self.unit.training.batch_size
+        if self._training_set is None:
+            return self.task.sample(size, self._data)
+        subtask, packed = self._training_set
+        chosen = torch.randint(len(subtask), (size,), generator=self._data, device=self.device)
+        return self.task.unpack(subtask[chosen], packed[chosen])
+
+    def _draw_training_set(self) -> tuple[Tensor, Tensor] | None:
+        """Draw the D examples that batches are taken from, with replacement; None when online."""
+        n_train = self.unit.n_train
+        if n_train == "online":
+            return None
+        return self.task.draw_subtasks(n_train, self._data), self.task.draw_packed(n_train, self._data)
+
+    def _generator(self, stream: Stream) -> torch.Generator | None:
+        if self.device.type == "meta":  # it has no generators
+            return None
+        return torch.Generator(self.device).manual_seed(derive_seed(self.unit.seed, stream))
+
+
+def train_unit(
+    unit: UnitSpec,
+    device: torch.device | str = "cpu",
+    on_progress: Callable[[int], None] | None = None,
+    keeper: Keeper | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> TrainedUnit:
+    """Train the population of one unit to the end, from the beginning or from where it was left.
+
+    Parameters
+    ----------
+    unit : UnitSpec
+    device : torch.device or str, default "cpu"
+    on_progress : callable, optional
+        Called with a number of steps that need no longer be taken.
+    keeper : Keeper, optional
+        Where the unit is taken up, if it was begun, and kept on its way.
+    should_stop : callable, optional
+        Asked after every step; when it says so, the unit is kept and `StoppedError` raised.
+
+    Returns
+    -------
+    TrainedUnit
+
+    Raises
+    ------
+    ConfigError
+        If the device has not the unit's precision or memory.
+    DivergedError
+        If a loss is not finite at an evaluation.
+    StoppedError
+        If it was asked to stop.
+    """
+    trainer = Trainer(unit, device)
+    if keeper is not None and keeper.restore(trainer) and on_progress is not None:
+        on_progress(trainer.n_steps)
+    with own_threads(trainer.population), own_products(unit, trainer.device):
+        for step in unit.evaluation_steps[len(trainer.evaluations) :].tolist():
+            while trainer.n_steps < step:
+                taken = trainer.advance(step - trainer.n_steps)
+                if on_progress is not None:
+                    on_progress(taken)
+                if should_stop is not None and should_stop():
+                    if keeper is not None:
+                        keeper.save(trainer)
+                    raise StoppedError(f"stopped after step {trainer.n_steps}")
+                if keeper is not None:
+                    keeper.save_if_due(trainer)
+            trainer.record()
+    return TrainedUnit(_as_curves(trainer), trainer.population, trainer.elapsed())
+
+
+def _check_finite(loss: np.ndarray[Any, Any], unit: UnitSpec, step: int) -> None:
+    bad = ~np.isfinite(loss).all(axis=1)
+    if bad.any():
+        widths = ", ".join(str(width) for width in np.array(unit.population.widths)[bad])
+        raise DivergedError(f"the loss is not finite at step {step} for widths {widths}")
+
+
+def _as_curves(trainer: Trainer) -> xr.Dataset:
+    unit, measured = trainer.unit, trainer.evaluations
+    stacked = {name: np.stack([evaluation[name] for evaluation in measured]) for name in measured[0]}
+    return make_curves(
+        stacked["loss"].swapaxes(0, 1),  # widths before steps
+        accuracy=stacked["accuracy"].swapaxes(0, 1),
+        brier=stacked["brier"].swapaxes(0, 1),
+        samples_seen=stacked["samples_seen"],
+        frequency=trainer.task.frequencies,
+        step=unit.evaluation_steps,
+        width=unit.population.widths,
+        n_parameters=[
+            count_parameters(width, unit.task.n_subtasks, unit.task.n_bits, unit.population.n_hidden_layers)
+            for width in unit.population.widths
+        ],
+        seed=unit.seed,
+        alpha=alpha_coordinate(unit.alpha),
+        n_train=n_train_coordinate(unit.n_train),
+    )

@@ -1,0 +1,201 @@
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from quanta.analysis.learned.order import concordance, find_inversions, prefix_score, tabulate_q_sequence
+from quanta.analysis.learned.times import learning_times
+from quanta.tasks.frequencies import zipf_frequencies
+
+STEPS = [1, 2, 4, 8, 16, 32]
+
+
+@pytest.fixture(scope="session")
+def learned_at(slice_of):
+    """One network whose subtask k is learned at evaluation `at[k]` of STEPS; 6 is never."""
+
+    def build(at):
+        loss = (np.arange(len(STEPS))[:, None] < np.asarray(at)).astype(float)
+        return slice_of(loss[None, None], zipf_frequencies(len(at), 0.4), step=STEPS)
+
+    return build
+
+
+def harrell(at):
+    """Concordance by comparing all pairs; rank is the position, 6 is censored."""
+    pairs = [(a < b) for a, b in combinations(at, 2) if a != b]
+    return np.mean(pairs) if pairs else np.nan
+
+
+@given(st.lists(st.integers(0, 6), min_size=1, max_size=12))
+def test_concordance_against_all_pairs(learned_at, at):
+    got = concordance(learning_times(learned_at(at))).values
+    np.testing.assert_allclose(got, [[harrell(at)]], rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("at", "expected"),
+    [
+        ([0, 1, 2, 3, 4], 1),
+        ([4, 3, 2, 1, 0], 0),
+        ([0, 1, 6, 6, 6], 1),  # censored ones are later than all learned ones
+        ([6, 6, 6, 0], 0),
+        ([5, 6], 1),  # learned at the last evaluation is still before censored
+        ([1, 0, 2], 2 / 3),
+        ([6, 6, 6], np.nan),
+        ([2, 2, 2], np.nan),
+    ],
+)
+def test_concordance_by_hand(learned_at, at, expected):
+    np.testing.assert_allclose(concordance(learning_times(learned_at(at))), [[expected]])
+
+
+def test_ideal_order_is_exactly_one(ideal):
+    values = concordance(learning_times(ideal))
+    assert values.dims == ("seed", "width")
+    assert (values == 1).all()
+
+
+@pytest.mark.parametrize("world", ["uniform", "shuffled"])
+def test_no_order_is_about_a_half(request, world):
+    # In a random order the j-th learned leaves K - j behind, of which a number uniform on 0..K - j is rarer:
+    # the pairs in order are a sum of independent uniform numbers.
+    times = learning_times(request.getfixturevalue(world)).isel(width=[-1])
+    n_seeds, K = times.sizes["seed"], times.sizes["subtask"]
+    left = K - np.arange(1, int(times["learned"].sum("subtask").min()) + 1)
+    deviation = np.sqrt((((left + 1) ** 2 - 1) / 12).sum()) / left.sum() / np.sqrt(n_seeds)
+    assert deviation < 0.04
+    assert abs(float(concordance(times).mean()) - 0.5) < 3 * deviation
+
+
+@pytest.mark.parametrize(
+    ("at", "expected"),
+    [
+        ([0, 1, 2, 6, 6], 1),
+        ([2, 1, 0, 6, 6], 1),  # the order within the set is not asked
+        ([0, 1, 6, 3, 6], 2 / 3),
+        ([6, 6, 6, 6, 0], 0),
+        ([6, 6, 0, 0, 0], 1 / 3),  # three of five: one at least is among the first three
+        ([1, 3, 2, 5, 4], 1),
+        ([6, 6, 6, 6, 6], np.nan),
+    ],
+)
+def test_prefix_score_by_hand(learned_at, at, expected):
+    score = prefix_score(learning_times(learned_at(at)))
+    assert score.dims == ("seed", "width")
+    np.testing.assert_allclose(score, [[expected]], rtol=1e-15)
+
+
+@pytest.mark.parametrize("n", range(1, 7))
+def test_prefix_score_of_a_random_set_is_n_over_k(slice_of, n):
+    # All sets of n of 6, each a width of its own.
+    sets = list(combinations(range(6), n))
+    loss = np.ones((1, len(sets), 2, 6))
+    for width, chosen in enumerate(sets):
+        loss[0, width, 1, list(chosen)] = 0
+    score = prefix_score(learning_times(slice_of(loss, zipf_frequencies(6, 0.4))))
+    assert float(score.mean()) == pytest.approx(n / 6, rel=1e-12)
+
+
+INVERSION = ["subtask_first", "subtask_later", "n_ranks", "time_factor", "at_least"]
+
+
+def test_inversions_by_hand(learned_at):
+    # Evaluations double, and the loss drops in one: every time is the same fraction of its interval.
+    table = find_inversions(learning_times(learned_at([4, 6, 3, 1])))
+    assert table.columns.tolist() == ["seed", "width", *INVERSION]
+    into = float(learning_times(learned_at([1]))["step"].item())  # between 1 and 2
+    expected = [
+        (4, 2, 2, 32 / into, True),
+        (4, 1, 3, 8, False),
+        (3, 2, 1, 8 / into, True),
+        (4, 3, 1, 4, False),
+        (3, 1, 2, 2, False),
+    ]
+    assert table[INVERSION].drop(columns="time_factor").to_numpy().tolist() == [
+        [first, later, n_ranks, at_least] for first, later, n_ranks, _, at_least in expected
+    ]
+    np.testing.assert_allclose(table["time_factor"], [factor for *_, factor, _ in expected], rtol=1e-12)
+
+
+def test_inversion_is_bounded_where_the_first_was_known_at_once(learned_at):
+    # Learned by step 1, nobody knows when: at least 16 times later for one learned at step 16 or after it.
+    times = learning_times(learned_at([5, 0]))
+    (row,) = find_inversions(times).to_dict("records")
+    assert row["at_least"]
+    assert row["time_factor"] == times["step"].values.max() >= 16
+
+
+def test_inversion_before_the_first_evaluation_says_only_the_order(slice_of):
+    # Both cross between steps 0 and 10, the rarer one deeper, and so by interpolation first.
+    loss = np.array([[1.0, 1.0], [0.05, 0.01]])[None, None]
+    times = learning_times(slice_of(loss, [0.6, 0.4], step=[0, 10]))
+    (row,) = find_inversions(times)[INVERSION].to_dict("records")
+    assert row == {
+        "subtask_first": 2, "subtask_later": 1, "n_ranks": 1, "time_factor": 1.0, "at_least": True,
+    }  # fmt: skip
+
+
+@settings(max_examples=50)
+@given(st.lists(st.lists(st.integers(0, 6), min_size=5, max_size=5), min_size=1, max_size=3))
+def test_inversions_against_all_pairs(slice_of, at):
+    # Several seeds; subtasks that share an evaluation tie, those of evaluation 6 are censored.
+    loss = (np.arange(len(STEPS))[:, None] < np.asarray(at)[:, None]).astype(float)
+    times = learning_times(slice_of(loss[:, None], zipf_frequencies(5, 0.4), step=STEPS))
+    expected = {}
+    for seed, one in enumerate(at):
+        step = times["step"].values[seed, 0]
+        for later, first in combinations(range(5), 2):
+            if one[first] < one[later]:
+                until = 32 if one[later] == 6 else step[later]
+                bound = one[later] == 6 or one[first] == 0
+                expected[seed, first + 1, later + 1] = (first - later, until / step[first], bound)
+    table = find_inversions(times)
+    assert table["time_factor"].is_monotonic_decreasing
+    assert len(table) == len(expected)
+    for row in table.itertuples():
+        n_ranks, factor, bound = expected[row.seed, row.subtask_first, row.subtask_later]
+        assert (row.n_ranks, row.at_least) == (n_ranks, bound)
+        assert row.time_factor == pytest.approx(factor, rel=1e-12)
+
+
+def test_inversions_are_what_concordance_lacks(shuffled):
+    times = learning_times(shuffled)
+    n_learned, K = times["learned"].sum("subtask"), times.sizes["subtask"]
+    n_comparable = n_learned * (n_learned - 1) / 2 + n_learned * (K - n_learned)  # no two at the same time
+    expected = ((1 - concordance(times)) * n_comparable).fillna(0).round().astype(int)
+    table = find_inversions(times)
+    assert len(table) == int(expected.sum()) > 1000
+    for (seed, width), rows in table.groupby(["seed", "width"]):
+        assert len(rows) == int(expected.sel(seed=seed, width=width))
+
+
+@pytest.mark.parametrize("at", [[6, 6, 6], [0, 0, 0], [1, 2, 6], [3]])
+def test_no_inversions_is_an_empty_table_with_its_types(learned_at, at):
+    table = find_inversions(learning_times(learned_at(at)))
+    assert table.empty
+    full = find_inversions(learning_times(learned_at([1, 0])))
+    assert table.dtypes.to_dict() == full.dtypes.to_dict()
+
+
+def test_table_by_hand(learned_at):
+    table = tabulate_q_sequence(learning_times(learned_at([3, 1, 6, 1])))
+    assert table.columns.tolist() == [
+        *("seed", "width", "n_parameters", "subtask", "frequency", "learned"),
+        *("step", "step_lower", "step_upper", "order"),
+    ]
+    assert table["subtask"].tolist() == [1, 2, 3, 4]
+    assert table["learned"].tolist() == [True, True, False, True]
+    assert table["order"].tolist() == [3, 1, pd.NA, 1]  # learned together: the same place
+    assert table["step_upper"].tolist() == [8, 2, np.inf, 2]
+
+
+def test_table_has_a_row_for_every_subtask_of_every_network(ideal):
+    table = tabulate_q_sequence(learning_times(ideal))
+    assert len(table) == 3 * 11 * 64
+    assert table["order"].notna().sum() == table["learned"].sum()
+    widest = table[(table["seed"] == 0) & (table["width"] == 128) & table["learned"]]
+    assert widest["order"].tolist() == widest["subtask"].tolist()
