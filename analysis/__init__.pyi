@@ -12,6 +12,7 @@ from .figures.learning import (
 from .figures.order import plot_agreement, plot_consensus
 from .figures.scaling import plot_scaling_fits, plot_window_audit
 from .fits.censored import CensoredFit, fit_censored_power_law
+from .fits.errors import FitError, NoEstimate, TooFewPoints
 from .fits.forecasts import (
     Forecast,
     audit_windows,
@@ -20,7 +21,7 @@ from .fits.forecasts import (
     hold_out_largest,
     scaling_points,
 )
-from .fits.intervals import FitError, Interval, bootstrap_seeds, jackknife_seeds
+from .fits.intervals import Interval, bootstrap_seeds, jackknife_seeds, mean_over_seeds
 from .fits.power_laws import PowerLawFit, fit_power_law
 from .fits.scaling import ProfileInterval, ScalingFit, fit_scaling, profile_interval
 from .learned.agreement import (
@@ -66,11 +67,13 @@ __all__ = [
     "FitError",
     "Forecast",
     "Interval",
+    "NoEstimate",
     "PermutationNull",
     "PowerLawFit",
     "ProfileInterval",
     "Reconstruction",
     "ScalingFit",
+    "TooFewPoints",
     "Verdict",
     "agreement_between_seeds",
     "agreement_between_widths",
@@ -100,6 +103,7 @@ __all__ = [
     "judge_by_tau",
     "learning_times",
     "local_slope",
+    "mean_over_seeds",
     "measure_discreteness",
     "measure_reconstruction",
     "pairwise_agreement",

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, special
 
 from quanta.analysis.fits.censored_likelihood import CensoredLikelihood, maximise
-from quanta.analysis.fits.intervals import FitError
+from quanta.analysis.fits.errors import FitError
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]

@@ -10,7 +10,7 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from quanta.analysis.fits.intervals import FitError
+from quanta.analysis.fits.errors import FitError
 from quanta.analysis.fits.power_laws import check_points
 from quanta.analysis.fits.scaling import MODELS, Model, ScalingFit, fit_scaling
 from quanta.analysis.learned.times import final_mean_loss, learning_times

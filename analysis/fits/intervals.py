@@ -1,4 +1,4 @@
-"""Estimates with intervals from the spread between seeds.
+"""An estimate with its interval, and such from the spread between seeds.
 
 Seeds are independent; widths, steps and subtasks of one seed are not, and are never resampled.
 """
@@ -8,41 +8,29 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import stats
+
+from quanta.analysis.fits.errors import FitError
 
 Statistic = Callable[[NDArray[np.int64]], float]
 """Takes indices of seeds, shape (n,), possibly repeated; its value must not depend on their order."""
 
 
-class FitError(RuntimeError):
-    """An estimate that could not be made.
-
-    Attributes
-    ----------
-    partial : object
-        The result record as far as it got.
-    """
-
-    def __init__(self, message: str, partial: object) -> None:
-        super().__init__(message)
-        self.partial = partial
-
-
 @dataclass(frozen=True)
 class Interval:
-    """An estimate and its interval.
+    """An estimate and its interval, of every kind there is.
 
     Attributes
     ----------
     estimate : float
-        The statistic on all seeds.
+        NaN where it is not known.
     lower, upper : float or None
         None where there is no interval; `kind` says why.
     kind : str
         How the interval was made.
-    n_seeds : int
-        Number of seeds there were.
+    n : int
+        Number of what it rests on: seeds, or the points of a single fit.
     confidence : float
         Nominal coverage.
     """
@@ -51,8 +39,52 @@ class Interval:
     lower: float | None
     upper: float | None
     kind: str
-    n_seeds: int
+    n: int
     confidence: float
+
+
+def mean_over_seeds(values: ArrayLike, confidence: float = 0.9) -> Interval:
+    """Mean of a statistic over seeds, with Student's t interval.
+
+    The one rule for seeds that do not know a statistic: they are left out, and the mean over the others is
+    given if these are at least half.
+
+    Parameters
+    ----------
+    values : array_like, shape (S,)
+        The statistic of each seed, NaN where it is not known. At least one seed.
+    confidence : float, default 0.9
+        Nominal coverage, between 0 and 1.
+
+    Returns
+    -------
+    Interval
+        `n` seeds know it, and `kind` says how many do not. The estimate is NaN where less than half do; one
+        seed that does has an estimate and no interval.
+
+    Raises
+    ------
+    ValueError
+        If the values are not one finite or NaN number a seed, or the confidence is out of its range.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    if values.ndim != 1:
+        raise ValueError(f"values must have one dimension, the seeds, not shape {values.shape}")
+    _check(values.size, confidence)
+    if np.isinf(values).any():
+        raise ValueError(f"values must be finite, or NaN where not known, not {values[np.isinf(values)][0]}")
+    known = values[~np.isnan(values)]
+    n, n_unknown = known.size, values.size - known.size
+    said = f" ({n_unknown} of {values.size} seeds left out: not known)" if n_unknown else ""
+    if 2 * n < values.size:
+        return Interval(math.nan, None, None, f"none: known in {n} of {values.size} seeds", n, confidence)
+    estimate = float(known.mean())
+    if n == 1:
+        return Interval(estimate, None, None, f"none: one seed has no spread{said}", n, confidence)
+    half = float(stats.t.ppf((1 + confidence) / 2, n - 1) * known.std(ddof=1)) / math.sqrt(n)
+    return Interval(
+        estimate, estimate - half, estimate + half, f"mean over seeds, Student t{said}", n, confidence
+    )
 
 
 def bootstrap_seeds(

@@ -34,7 +34,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from quanta.analysis.fits.curves import make_curve
-from quanta.analysis.fits.intervals import FitError
+from quanta.analysis.fits.errors import FitError
 from quanta.analysis.fits.power_laws import check_points
 from quanta.analysis.fits.regression import End, Loss, Regression
 

@@ -9,7 +9,8 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
 
-from quanta.analysis.fits.intervals import FitError, Interval, Statistic, jackknife_seeds
+from quanta.analysis.fits.errors import FitError
+from quanta.analysis.fits.intervals import Interval, Statistic, jackknife_seeds
 from quanta.analysis.learned.order import concordance, prefix_score
 from quanta.analysis.learned.times import count_learned
 
@@ -132,10 +133,10 @@ def summarize_q_sequence(times: xr.Dataset, *, confidence: float = 0.9) -> pd.Da
     -------
     DataFrame
         One row a (statistic, width), with the columns statistic, width, and those of `Interval`: estimate,
-        lower, upper, kind, n_seeds and confidence. The statistics are `n_learned`, `concordance`,
+        lower, upper, kind, n and confidence. The statistics are `n_learned`, `concordance`,
         `prefix_score` and `agreement_between_seeds` at every width, and `agreement_between_widths`, whose
         width is <NA>. The agreement between seeds counts pairs of seeds; the others are means over seeds.
-        `n_seeds` of them enter, those for which the statistic is known. NaN where it is known for none, or
+        `n` of them enter, those for which the statistic is known. NaN where it is known for none, or
         has no interval, and then `kind` says why. An interval has no width where all seeds have the same
         value, which few seeds may have by chance.
 

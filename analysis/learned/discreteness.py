@@ -57,7 +57,7 @@ SKILL_RATIO = 100.0
 class Discreteness:
     """How far one metric moves in steps.
 
-    Intervals are Student's over seeds (`analysis.jackknife_seeds`), and their `n_seeds` says in how many the
+    Intervals are Student's over seeds (`analysis.jackknife_seeds`), and their `n` says in how many the
     number is known.
 
     Attributes

@@ -122,7 +122,7 @@ def _check(found: Interval | None, name: str, threshold: float, why: str, undefi
         spread = "no interval from one seed"
     else:
         ends = f"{_two_digits(found.lower)} to {_two_digits(found.upper)}"
-        spread = f"{found.confidence:.0%} interval {ends} over {found.n_seeds} seeds"
+        spread = f"{found.confidence:.0%} interval {ends} over {found.n} seeds"
         if found.upper < low or found.lower > high:
             passed = False
     text = why.format(f"{_two_digits(found.estimate)} ({spread})")

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quanta.analysis.fits.censored import fit_censored_power_law
-from quanta.analysis.fits.intervals import FitError, bootstrap_seeds
+from quanta.analysis.fits.errors import FitError
+from quanta.analysis.fits.intervals import bootstrap_seeds
 from quanta.analysis.fits.scaling import fit_scaling, profile_interval
 from quanta.analysis.theories.theory import (
     expected_exponents,

@@ -14,7 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import optimize
 
 from quanta.analysis.fits.censored import CensoredFit, fit_censored_power_law
-from quanta.analysis.fits.intervals import FitError, Interval, jackknife_seeds
+from quanta.analysis.fits.errors import FitError
+from quanta.analysis.fits.intervals import Interval, jackknife_seeds
 from quanta.analysis.fits.power_laws import fit_power_law
 from quanta.analysis.learned.order import concordance
 from quanta.analysis.learned.reconstruction import FLAT, explained_variance
@@ -149,7 +150,7 @@ def measure(curves: xr.Dataset, tau: float = 0.1, confidence: float = 0.9) -> Me
 def average(values: ArrayLike, confidence: float) -> Interval | None:
     """Mean over seeds of a statistic (S,) with Student's interval.
 
-    Seeds in which it is not known (NaN) are left out: `n_seeds` counts the others, and `kind` says so. None
+    Seeds in which it is not known (NaN) are left out: `n` counts the others, and `kind` says so. None
     if it is known in less than half of them.
     """
     values = np.asarray(values, dtype=np.float64)

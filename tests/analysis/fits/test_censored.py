@@ -10,7 +10,7 @@ from scipy import optimize, stats
 
 from quanta.analysis.fits.censored import fit_censored_power_law
 from quanta.analysis.fits.censored_likelihood import CensoredLikelihood
-from quanta.analysis.fits.intervals import FitError
+from quanta.analysis.fits.errors import FitError
 from quanta.analysis.fits.power_laws import fit_power_law
 from quanta.tasks.frequencies import zipf_frequencies
 

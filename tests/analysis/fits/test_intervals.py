@@ -2,9 +2,59 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 
-from quanta.analysis.fits.intervals import FitError, Interval, bootstrap_seeds, jackknife_seeds
+from quanta.analysis.fits.errors import FitError
+from quanta.analysis.fits.intervals import Interval, bootstrap_seeds, jackknife_seeds, mean_over_seeds
+
+NAN = math.nan
+
+
+class TestMeanOverSeeds:
+    @pytest.mark.parametrize("confidence", [0.5, 0.9, 0.99])
+    def test_is_the_t_interval_of_a_mean(self, confidence):
+        values = np.random.default_rng(3).normal(size=5)
+        found = mean_over_seeds(values, confidence)
+        expected = stats.ttest_1samp(values, 0).confidence_interval(confidence)
+        assert (found.lower, found.upper) == pytest.approx((expected.low, expected.high), rel=1e-12)
+        assert (found.estimate, found.n, found.confidence) == (values.mean(), 5, confidence)
+        assert found.kind == "mean over seeds, Student t"
+
+    @given(st.lists(st.one_of(st.just(NAN), st.floats(-1e6, 1e6)), min_size=1, max_size=9))
+    def test_seeds_that_do_not_know_it_are_left_out(self, values):
+        known = [value for value in values if not math.isnan(value)]
+        found = mean_over_seeds(values)
+        assert found.n == len(known)
+        if len(known) < len(values) / 2:
+            assert math.isnan(found.estimate)
+            assert (found.lower, found.upper) == (None, None)
+            assert found.kind == f"none: known in {len(known)} of {len(values)} seeds"
+            return
+        alone = mean_over_seeds(known)
+        assert (found.estimate, found.lower, found.upper) == (alone.estimate, alone.lower, alone.upper)
+        n_unknown = len(values) - len(known)
+        said = f" ({n_unknown} of {len(values)} seeds left out: not known)" if n_unknown else ""
+        assert found.kind == alone.kind + said
+
+    def test_one_seed_that_knows_it_has_no_interval(self):
+        assert mean_over_seeds([2]) == Interval(2.0, None, None, "none: one seed has no spread", 1, 0.9)
+        found = mean_over_seeds([NAN, 2])
+        assert (found.estimate, found.lower, found.upper, found.n) == (2.0, None, None, 1)
+
+    @pytest.mark.parametrize(
+        ("values", "confidence", "message"),
+        [
+            ([], 0.9, "n_seeds must be at least 1, not 0"),
+            ([[1.0, 2.0]], 0.9, r"values must have one dimension, the seeds, not shape \(1, 2\)"),
+            ([1.0, math.inf], 0.9, "values must be finite, or NaN where not known, not inf"),
+            ([1.0, 2.0], 1, "confidence must be between 0 and 1, not 1"),
+        ],
+    )
+    def test_refuses(self, values, confidence, message):
+        with pytest.raises(ValueError, match=message):
+            mean_over_seeds(values, confidence)
 
 
 class TestBootstrapSeeds:
@@ -59,7 +109,7 @@ class TestBootstrapSeeds:
     def test_undefined_everywhere_raises_with_what_there_is(self):
         with pytest.raises(FitError, match="nan on all 3 seeds") as caught:
             bootstrap_seeds(lambda seeds: math.nan, 3)
-        assert caught.value.partial.n_seeds == 3
+        assert caught.value.partial.n == 3
 
     def test_undefined_on_most_resamples_raises_with_the_estimate(self):
         def only_on_all(seeds):
@@ -94,7 +144,7 @@ class TestJackknifeSeeds:
         found = jackknife_seeds(lambda seeds: values[seeds].mean(), 4, confidence=0.9)
         expected = stats.ttest_1samp(values, 0).confidence_interval(0.9)
         assert (found.lower, found.upper) == pytest.approx((expected.low, expected.high), rel=1e-12)
-        assert (found.estimate, found.n_seeds, found.confidence) == (values.mean(), 4, 0.9)
+        assert (found.estimate, found.n, found.confidence) == (values.mean(), 4, 0.9)
         assert found.kind == "jackknife over seeds, Student t"
 
     @pytest.mark.parametrize("n_seeds", [3, 5, 10])

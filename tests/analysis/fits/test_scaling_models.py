@@ -9,7 +9,7 @@ from scipy.optimize import curve_fit, differential_evolution, minimize
 from scipy.special import huber
 
 from quanta.analysis import scaling_regression
-from quanta.analysis.fits.intervals import FitError
+from quanta.analysis.fits.errors import FitError
 from quanta.analysis.fits.power_laws import fit_power_law
 from quanta.analysis.fits.scaling import fit_scaling, profile_interval
 from quanta.analysis.theories.theory import ideal_loss

@@ -211,7 +211,7 @@ class TestSummary:
         times = learning_times(quanta_world(scatter=0.4))
         table = summarize_q_sequence(times)
         assert table.columns.tolist() == [
-            *("statistic", "width", "estimate", "lower", "upper", "kind", "n_seeds", "confidence"),
+            *("statistic", "width", "estimate", "lower", "upper", "kind", "n", "confidence"),
         ]
         for name, expected in [
             ("n_learned", count_learned(times).mean("seed")),
@@ -249,7 +249,7 @@ class TestSummary:
         step = orders(4, 6)
         step[1] = NEVER
         table = summarize_q_sequence(times_of(step)).set_index("statistic")
-        assert table["n_seeds"].to_dict() == {
+        assert table["n"].to_dict() == {
             "n_learned": 4,
             "concordance": 3,
             "prefix_score": 3,

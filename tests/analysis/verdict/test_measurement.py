@@ -190,13 +190,13 @@ class TestAverage:
         oracle = stats.ttest_1samp(values, 0).confidence_interval(confidence)
         assert got.estimate == pytest.approx(values.mean(), rel=1e-12)
         assert (got.lower, got.upper) == (pytest.approx(oracle.low), pytest.approx(oracle.high))
-        assert (got.n_seeds, got.confidence) == (4, confidence)
+        assert (got.n, got.confidence) == (4, confidence)
         assert got.kind == "jackknife over seeds, Student t"
 
     def test_leaves_out_unknown_seeds_and_says_so(self):
         got, known = average([1.0, np.nan, 1.2, 1.4, np.nan], 0.9), average([1.0, 1.2, 1.4], 0.9)
         assert (got.estimate, got.lower, got.upper) == (known.estimate, known.lower, known.upper)
-        assert got.n_seeds == 3
+        assert got.n == 3
         assert got.kind == "jackknife over seeds, Student t (2 of 5 seeds undefined)"
 
     @pytest.mark.parametrize(
