@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 from lifelines.utils import concordance_index
+from numpy.typing import NDArray
 
 _DIMS = ("seed", "width", "subtask")
 
@@ -47,6 +48,42 @@ def concordance(times: xr.Dataset) -> xr.DataArray:
             continue
     coords = {"seed": times["seed"], "width": times["width"]}
     return xr.DataArray(values, coords, ("seed", "width"), name="concordance")
+
+
+def expected_concordance(
+    frequency: NDArray[np.float64], scatter: float, n_learned: int, n_draws: int = 100
+) -> float:
+    """Concordance that would be found if learning times were ∝ 1/p_k but for their scatter.
+
+    Subtasks of nearly equal frequency are learned in either order; the more are learned, the more of them there
+    are. So a C below 1 is no objection by itself: this is what it is to be compared with.
+
+    Parameters
+    ----------
+    frequency : ndarray, shape (K,)
+    scatter : float
+        Standard deviation of log learning time.
+    n_learned : int
+        The rest are censored.
+    n_draws : int, default 100
+        Of which this is the mean; always the same draws.
+
+    Returns
+    -------
+    float
+        NaN if nothing was learned or the scatter is not known.
+    """
+    if n_learned == 0 or not np.isfinite(scatter):
+        return np.nan
+    noise = np.random.default_rng(0).standard_normal((n_draws, frequency.size))
+    shares = []
+    for at in -np.log(frequency) + scatter * noise:
+        learned = np.argsort(at, kind="stable")[:n_learned]
+        # Each learned one is compared with what came later than it, learned or not.
+        later = at[None, :] > at[learned, None]
+        rarer = np.arange(frequency.size)[None, :] > learned[:, None]
+        shares.append((later & rarer).sum() / later.sum() if later.any() else np.nan)
+    return float(np.mean(shares))
 
 
 def prefix_score(times: xr.Dataset) -> xr.DataArray:

@@ -1,20 +1,27 @@
-"""When each subtask is learned: right-censored learning times, counts, and the loss they leave.
+"""When each subtask is learned: right-censored learning times, counts, and the loss at the end.
 
-All functions work on a *slice*: Curves at one (alpha, n_train), see `select`.
+All functions work on a *slice*: Curves at one α, see `select`; what has one training-set size is read at the
+largest.
 """
-
-import math
 
 import numpy as np
 import xarray as xr
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
+
+from quanta.analysis.axes import Trace
+from quanta.analysis.learned.left import Left, make_monotone, measure_left
+
+Array = NDArray[np.float64]
+
+TAU = 0.1
+"""Share of chance below which a subtask is learned: Michaud et al. (2023), arXiv:2303.13506, take 0.1 bit of 1."""
 
 _BELOW = float(np.finfo(np.float32).eps)
-"""A loss of 0 bits has no logarithm: between evaluations it counts as this fraction of τ."""
+"""A loss of 0 has no logarithm: between evaluations it counts as this fraction of τ."""
 
 
 def select(curves: xr.Dataset, alpha: float | None = None, n_train: float | None = None) -> xr.Dataset:
-    """Take the slice of Curves at one α and one n_train.
+    """Take the slice of Curves at one α, and at one n_train if one is asked for.
 
     Parameters
     ----------
@@ -23,79 +30,135 @@ def select(curves: xr.Dataset, alpha: float | None = None, n_train: float | None
     alpha : float, optional
         Needed only where there are several. NaN matches NaN.
     n_train : float, optional
-        Needed only where there are several; `inf` is online training.
+        One value of the resource D, `inf` for online training. All stay if left out.
 
     Returns
     -------
     Dataset
-        Without the dimensions alpha and n_train, which stay as scalar coordinates.
+        Without the dimension alpha, which stays as a scalar coordinate.
 
     Raises
     ------
     ValueError
-        If a value is not there, or there are several and none was chosen; lists what there is.
+        If a value is not there, or there are several α and none was chosen; lists what there is.
     """
-    return _select_one(_select_one(curves, "alpha", alpha), "n_train", n_train)
+    found = _select_one(curves, "alpha", alpha)
+    return found if n_train is None else _select_one(found, "n_train", n_train, keep=True)
 
 
-def _select_one(curves: xr.Dataset, axis: str, chosen: float | None) -> xr.Dataset:
-    values = curves[axis].values
+def _select_one(
+    curves: xr.Dataset, axis: str, chosen: float | None, *, keep: bool = False
+) -> xr.Dataset:
+    values = np.atleast_1d(curves[axis].values)
     available = ", ".join(f"{value:g}" for value in values)
     if chosen is None:
         if len(values) > 1:
             raise ValueError(f"{axis} must be chosen: the curves hold {available}")
-        return curves.isel({axis: 0})
-    matches = np.flatnonzero(np.isclose(values, chosen, rtol=1e-9, atol=1e-12, equal_nan=True))
-    if matches.size == 0:
-        raise ValueError(f"{axis} must be one of {available}, not {chosen:g}")
-    return curves.isel({axis: int(matches[0])})
+        place = 0
+    else:
+        matches = np.flatnonzero(np.isclose(values, chosen, rtol=1e-9, atol=1e-12, equal_nan=True))
+        if matches.size == 0:
+            raise ValueError(f"{axis} must be one of {available}, not {chosen:g}")
+        place = int(matches[0])
+    if axis not in curves.dims:
+        return curves
+    return curves.isel({axis: [place] if keep else place})
 
 
-def learning_times(curves: xr.Dataset, tau: float = 0.1) -> xr.Dataset:
-    """Find when each subtask is learned: below τ at some evaluation and at every later one.
+def cross(x: Array, left: NDArray[np.floating], tau: float) -> tuple[Array, Array, Array]:
+    """Find where falling curves cross a level.
 
     Parameters
     ----------
-    curves : Dataset
-        A slice.
+    x : ndarray, shape (X,)
+        Increasing; a 0 at its beginning is no place on a logarithmic axis.
+    left : ndarray, shape (X, K)
+        Falling along x.
+    tau : float
+        Positive.
+
+    Returns
+    -------
+    at, lower, upper : ndarray, shape (K,)
+        Where log left, linear in log x, crosses log τ, and the places about it. Not crossed (right-censored):
+        NaN, the last x and inf. Crossed before the first positive x (left-censored): that x, 0 and that x.
+    """
+    n, subtask = (left >= tau).sum(axis=0), np.arange(left.shape[1])  # how many are not below
+    crossed, first = n < x.size, int(x[0] == 0)
+    seen = crossed & (n > first)
+    before, after = np.maximum(n - 1, 0), np.minimum(n, x.size - 1)
+    high = np.log(np.maximum(left[before, subtask], tau).astype(np.float64))
+    low = np.log(np.maximum(left[after, subtask], tau * _BELOW).astype(np.float64))
+    log_x = np.log(np.where(x > 0, x, 1.0))
+    part = np.where(seen, (high - np.log(tau)) / np.where(seen, high - low, 1.0), 0.0)
+    at = np.exp(log_x[before] + part * (log_x[after] - log_x[before]))
+    lower = np.where(seen, x[before], np.where(crossed, 0.0, x[-1]))
+    upper = np.where(seen, x[after], np.where(crossed, x[min(first, x.size - 1)], np.inf))
+    # Rounding must not carry a crossing out of its interval.
+    at = np.where(seen, np.clip(at, lower, upper), np.where(crossed, upper, np.nan))
+    return at, lower, upper
+
+
+def cross_trace(trace: Trace, tau: float = TAU) -> tuple[Array, Array, Array]:
+    """Find at which x of a trace each subtask is learned, for good, in each seed.
+
+    Parameters
+    ----------
+    trace : Trace
     tau : float, default 0.1
-        Loss in bits below which a subtask counts as learned; between 0 and 1 (chance). The default is
-        that of Michaud et al. (2023), arXiv:2303.13506.
+        Share of chance.
+
+    Returns
+    -------
+    at, lower, upper : ndarray, shape (S, K)
+        As `cross`; the loss is made monotone along the trace first.
+    """
+    x, place = np.unique(trace.x, return_inverse=True)
+    found = []
+    for of_seed in trace.left:
+        mean = np.stack([of_seed[place == i].mean(axis=0) for i in range(x.size)])
+        found.append(cross(x, make_monotone(mean), tau))
+    at, lower, upper = (np.stack(values) for values in zip(*found, strict=True))
+    return at, lower, upper
+
+
+def learning_times(curves: xr.Dataset | Left, tau: float = TAU) -> xr.Dataset:
+    """Find when each subtask is learned: when its monotone loss falls below a share τ of chance.
+
+    Parameters
+    ----------
+    curves : Dataset or Left
+        A slice, or what `measure_left` made of it, which saves to make it again.
+    tau : float, default 0.1
+        Share of chance below which a subtask counts as learned; between 0 and 1.
 
     Returns
     -------
     Dataset
-        Over (seed, width, subtask):
+        Over (seed, width, subtask), at the largest n_train:
 
         - `learned` : bool.
-        - `step` : float. Where log loss, interpolated over log step, crosses τ for good. NaN if not learned.
+        - `step` : float. Where log loss, interpolated over log step, crosses τ. NaN if not learned.
         - `step_lower`, `step_upper` : float. The evaluations between which that was. Not learned
-          (right-censored): the last measured step, and inf. Already learned at the first evaluation
-          (left-censored): 0, and that step.
+          (right-censored): the last measured step, and inf. Already learned at the first evaluation after
+          step 0 (left-censored): 0, and that step, which is `step` too.
 
-        `frequency` and `n_parameters` come along; the attribute `tau` says which τ it was. After an early
-        stop the last measured evaluation is the last. Steps below 1 count as 1 in `step` and `step_upper`,
-        so that both have a logarithm.
+        `frequency` and `n_parameters` come along; the attribute `tau` says which τ it was.
 
     Raises
     ------
     ValueError
         If `curves` is not a slice, or τ is not between 0 and 1.
     """
-    if "alpha" in curves.dims or "n_train" in curves.dims:
-        raise ValueError("curves must be at one alpha and one n_train: take them with analysis.select")
     if not 0 < tau < 1:
-        raise ValueError(f"tau must be between 0 and 1 bit, not {tau!r}")
-    loss = curves["loss"].transpose("seed", "width", "step", "subtask")
-    n_seeds, n_widths, _, n_subtasks = loss.shape
-    at = curves["step"].values.astype(np.float64)
-    n_measured = _n_measured(curves).values
-    shape = (n_seeds, n_widths, n_subtasks)
+        raise ValueError(f"tau must be between 0 and 1, a share of chance, not {tau!r}")
+    left = curves if isinstance(curves, Left) else measure_left(curves)
+    shape = (left.seed.size, left.width.size, left.frequency.size)
     step, lower, upper = (np.empty(shape) for _ in range(3))
-    for seed, width in np.ndindex(n_seeds, n_widths):
-        n = int(n_measured[seed, width])
-        crossing = _cross(loss.values[seed, width, :n].astype(np.float64), at[:n], tau)
-        step[seed, width], lower[seed, width], upper[seed, width] = crossing
+    for seed, width in np.ndindex(shape[:2]):
+        n = left.last[-1, seed, width] + 1
+        found = cross(left.step[:n], left.share[-1, seed, width, :n], tau)
+        step[seed, width], lower[seed, width], upper[seed, width] = found
     dims = ("seed", "width", "subtask")
     return xr.Dataset(
         {
@@ -103,37 +166,16 @@ def learning_times(curves: xr.Dataset, tau: float = 0.1) -> xr.Dataset:
             "step": (dims, step),
             "step_lower": (dims, lower),
             "step_upper": (dims, upper),
-            "frequency": curves["frequency"],
-            "n_parameters": curves["n_parameters"],
+            "frequency": ("subtask", left.frequency),
+            "n_parameters": ("width", left.n_parameters.astype(np.int64)),
         },
-        coords={name: curves[name] for name in ("alpha", "n_train", "seed", "width", "subtask")},
+        coords={
+            "seed": left.seed,
+            "width": left.width,
+            "subtask": np.arange(1, left.frequency.size + 1),
+        },
         attrs={"tau": tau},
     )
-
-
-def _cross(
-    loss: NDArray[np.float64], at: NDArray[np.float64], tau: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Return step, lower and upper (K,) of one network from its loss (n_steps, K) at the steps `at`."""
-    n_steps, n_subtasks = loss.shape
-    above = loss >= tau
-    # The last evaluation at or above tau; -1 where there is none.
-    last_above = np.where(above.any(axis=0), n_steps - 1 - above[::-1].argmax(axis=0), -1)
-    learned = last_above < n_steps - 1
-    before = np.maximum(last_above, 0)
-    after = np.minimum(last_above + 1, n_steps - 1)
-    subtask = np.arange(n_subtasks)
-    log_step = np.log(np.maximum(at, 1.0))
-    log_before = np.log(np.maximum(loss[before, subtask], tau))
-    log_after = np.log(np.maximum(loss[after, subtask], tau * _BELOW))
-    crosses = learned & (last_above >= 0)
-    drop = np.where(crosses, log_before - log_after, 1.0)
-    fraction = np.where(crosses, (log_before - math.log(tau)) / drop, 0.0)
-    step = np.exp(log_step[before] + fraction * (log_step[after] - log_step[before]))
-    lower = np.where(last_above >= 0, at[before], 0.0)
-    upper = np.where(learned, np.maximum(at[after], 1.0), np.inf)
-    # Rounding must not carry a crossing out of its interval.
-    return np.where(learned, np.clip(step, lower, upper), np.nan), lower, upper
 
 
 def count_learned(times: xr.Dataset) -> xr.DataArray:
@@ -151,31 +193,16 @@ def count_learned(times: xr.Dataset) -> xr.DataArray:
     return times["learned"].sum("subtask").rename("n_learned")
 
 
-def count_learned_by(times: xr.Dataset, step: ArrayLike) -> xr.DataArray:
-    """Count the subtasks learned by each of some steps.
-
-    Parameters
-    ----------
-    times : Dataset
-        From `learning_times`.
-    step : array_like, shape (n_step,)
-
-    Returns
-    -------
-    DataArray of int, (seed, width, step)
-        At the end of training this is `count_learned`.
-    """
-    steps = np.atleast_1d(np.asarray(step, dtype=np.float64))
-    learned_at = np.sort(times["step"].transpose("seed", "width", "subtask").values, axis=-1)  # NaN last
-    counts = np.empty((*learned_at.shape[:2], steps.size), dtype=np.int64)
-    for seed, width in np.ndindex(counts.shape[:2]):
-        counts[seed, width] = np.searchsorted(learned_at[seed, width], steps, side="right")
-    coords = {"seed": times["seed"], "width": times["width"], "step": steps}
-    return xr.DataArray(counts, coords, ("seed", "width", "step"), name="n_learned")
+FULL_FACTOR = 2.0
+"""Factor in steps without a new subtask after which a network counts as full. With S_k ∝ 1/p_k a network that
+has room learns 2^(1/(1+α)) times as many in a factor of 2: 1.6 times at α = 0.4."""
 
 
-def unlearned_mass(times: xr.Dataset) -> xr.DataArray:
-    """Reconstruct the mean loss from the learned set alone: 0 bits for what is learned, 1 for the rest.
+def find_full(times: xr.Dataset) -> NDArray[np.bool_]:
+    """Tell which networks have room for no more subtasks, as far as can be seen.
+
+    They learned nothing in the last factor `FULL_FACTOR` of steps, and not everything there is. One that learned
+    nothing at all is full if another width of its seed had begun by then: else it was too early for all.
 
     Parameters
     ----------
@@ -184,47 +211,42 @@ def unlearned_mass(times: xr.Dataset) -> xr.DataArray:
 
     Returns
     -------
-    DataArray of float, (seed, width)
-        Σ p_k over the subtasks not learned, in bits; exactly 0 where all are learned.
+    ndarray of bool, shape (S, W)
     """
-    mass = times["frequency"].where(~times["learned"], 0.0).sum("subtask")
-    return mass.transpose("seed", "width").rename("reconstructed_loss")
+    ordered = times.transpose("seed", "width", "subtask")
+    learned, at = ordered["learned"].values, ordered["step"].values
+    end = np.where(learned, 0, ordered["step_lower"].values).max(axis=2)  # 0 where all are learned
+    latest = np.where(learned, at, 0).max(axis=2)
+    first = np.where(learned, at, np.inf).min(axis=(1, 2))
+    begun = (latest > 0) | (first[:, None] < end / FULL_FACTOR)
+    return np.asarray(begun & (latest < end / FULL_FACTOR))
 
 
-def final_loss(curves: xr.Dataset) -> xr.DataArray:
-    """Loss of every subtask at the last measured evaluation of each network.
+def time_bounds(times: xr.Dataset, width: int = -1, *, type_one: bool = False) -> tuple[Array, Array]:
+    """Bounds of learning times at a width, for a regression of learning time on frequency.
+
+    What is not learned is later than *the crossing* of the last that was learned, which is all that can be
+    said: a full network learns no more however long it trains, so that the time from there to the end is no
+    sign that the rest take longer. This is type II censoring, at the n-th event: Lawless (2003), Statistical
+    Models and Methods for Lifetime Data, chapter 2.
 
     Parameters
     ----------
-    curves : Dataset
-        A slice.
+    times : Dataset
+        From `learning_times`.
+    width : int, default -1
+        Its place.
+    type_one : bool, default False
+        Take what is not learned as later than the last evaluation instead, for comparison.
 
     Returns
     -------
-    DataArray, (seed, width, subtask)
-        In bits.
+    lower, upper : ndarray, shape (S, K)
+        Steps; 0 and inf where nothing is learned.
     """
-    last = curves["loss"].isel(step=_n_measured(curves) - 1).drop_vars("step")
-    return last.transpose("seed", "width", "subtask")
-
-
-def final_mean_loss(curves: xr.Dataset) -> xr.DataArray:
-    """Mean loss at the last measured evaluation of each network.
-
-    Parameters
-    ----------
-    curves : Dataset
-        A slice.
-
-    Returns
-    -------
-    DataArray, (seed, width)
-        In bits.
-    """
-    last = curves["mean_loss"].isel(step=_n_measured(curves) - 1).drop_vars("step")
-    return last.transpose("seed", "width")
-
-
-def _n_measured(curves: xr.Dataset) -> xr.DataArray:
-    """Count evaluations before an early stop, (seed, width); NaN stands only after one."""
-    return curves["mean_loss"].notnull().sum("step").transpose("seed", "width")
+    network = times.isel(width=width).transpose("seed", "subtask")
+    names = ("learned", "step", "step_lower", "step_upper")
+    learned, step, lower, upper = (network[name].values for name in names)
+    latest = np.where(learned, step, 0.0).max(axis=1, keepdims=True)
+    beyond = lower if type_one else np.broadcast_to(latest, lower.shape)
+    return np.where(learned, lower, beyond), upper

@@ -1,0 +1,157 @@
+"""What the loss is made of at every point, and which part of an exponent each part carries.
+
+At every point, exactly::
+
+    L = C + R + F + T + D
+    C (count)    Σ p_k h_k over what is not learned, h_k its chance
+    R (rest)     loss left in what is learned
+    F (falling)  −Σ p_k (h_k − l_k) over what is half-learned and still falls
+    T (stuck)    the same over what is half-learned and does not
+    D (drift)    Σ p_k (l_k − h_k) over what is not begun
+
+Each change of a part between neighbouring points, over the logarithmic mean of L there, sums to the change of log
+L. So log L along an axis is the sum of five curves, whose least-squares slopes add up to that of log L: the exponent
+α = α_C + α_R + α_F + α_T + α_D, exactly.
+
+Shapes: S seeds, X places along the axis, K subtasks.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quanta.analysis.axes import Trace
+
+Array = NDArray[np.float64]
+
+PARTS = ("count", "rest", "falling", "stuck", "drift")
+"""C, R, F, T and D."""
+
+FALL = 0.1
+"""What is half-learned still falls if it lost more than this share since half the steps. Between two evaluations
+noise moves a loss by a few per cent; a drop within a factor 10 loses half and more in a factor 2."""
+
+Weights = Literal["neighbours", "ends"]
+
+
+@dataclass(frozen=True, eq=False)
+class Budget:
+    """The parts of the loss along an axis, and of its exponent.
+
+    Attributes
+    ----------
+    x : ndarray, shape (X,)
+        Different places; networks of equal size are averaged.
+    parts : ndarray, shape (S, X, 5)
+        In bits, in the order of `PARTS`; they sum to the mean loss. NaN in falling and stuck where it is
+        not known which of the two it is.
+    exponent : ndarray, shape (S,)
+        Least-squares exponent of the mean loss, positive for a falling one.
+    exponents : ndarray, shape (S, 5)
+        What each part carries of it; they sum to it.
+    """
+
+    x: Array
+    parts: Array
+    exponent: Array
+    exponents: Array
+
+    @property
+    def shares(self) -> Array:
+        """What each part carries, as a share of the exponent, shape (S, 5)."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.asarray(self.exponents / self.exponent[:, None])
+
+
+def split_loss(left: Array, at_half: Array, mass: Array, tau: float = 0.1, fall: float = FALL) -> Array:
+    """Split mean losses into `PARTS`.
+
+    Parameters
+    ----------
+    left, at_half : ndarray, shape (..., K)
+        Share of chance left, and the same at half the steps (NaN: not known).
+    mass : ndarray, shape (K,)
+        p_k h_k in bits.
+    tau : float, default 0.1
+        Share of chance below which a subtask is learned, and below 1 less which it is begun.
+    fall : float, default 0.1
+        Share lost since half the steps by which what is half-learned counts as falling.
+
+    Returns
+    -------
+    ndarray, shape (..., 5)
+        In bits; the sum over the last axis is Σ p_k h_k left_k.
+    """
+    learned, begun = left < tau, left < 1 - tau
+    half = begun & ~learned
+    falling = np.where(np.isnan(at_half), np.nan, left < (1 - fall) * at_half)
+    gone = np.where(half, left - 1, 0.0)
+    with np.errstate(invalid="ignore"):
+        in_fall = np.where(half, gone * falling, 0.0)
+        stuck = np.where(half, gone * (1 - falling), 0.0)
+    parts = (~learned, left * learned, in_fall, stuck, np.where(begun, 0.0, left - 1))
+    return np.stack([part @ mass for part in parts], axis=-1)
+
+
+def measure_budget(
+    trace: Trace, tau: float = 0.1, fall: float = FALL, weights: Weights = "neighbours"
+) -> Budget:
+    """Split the loss along a trace, and its exponent.
+
+    Parameters
+    ----------
+    trace : Trace
+        At two different places or more.
+    tau, fall : float
+        As in `split_loss`.
+    weights : {"neighbours", "ends"}, default "neighbours"
+        "ends" takes the exponent between the first and the last place alone, as a second reading.
+
+    Returns
+    -------
+    Budget
+    """
+    parts = split_loss(trace.left, trace.at_half, trace.frequency * trace.chance, tau, fall)
+    x, place = np.unique(trace.x, return_inverse=True)
+    parts, loss = (
+        np.stack([values[:, place == i].mean(axis=1) for i in range(x.size)], axis=1)
+        for values in (parts, trace.mean_loss)
+    )
+    used = slice(None) if weights == "neighbours" else [0, -1]
+    seeds = zip(parts[:, used], loss[:, used], strict=True)
+    exponents = np.stack([split_exponent(x[used], *of_seed) for of_seed in seeds])
+    whole = np.stack([split_exponent(x[used], of_seed[:, None], of_seed) for of_seed in loss[:, used]])
+    return Budget(x, parts, whole[:, 0], exponents)
+
+
+def split_exponent(x: Array, parts: Array, loss: Array) -> Array:
+    """Split the least-squares exponent of log loss on log x among the parts of the loss.
+
+    Parameters
+    ----------
+    x : ndarray, shape (X,)
+    parts : ndarray, shape (X, P)
+    loss : ndarray, shape (X,)
+        Their sum.
+
+    Returns
+    -------
+    ndarray, shape (P,)
+        Positive for what falls; they sum to the exponent, to rounding. NaN where a part is not known, or a
+        loss is not positive.
+    """
+    log_x = np.log(x)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        of_log = np.diff(parts, axis=0) / logarithmic_mean(loss[:-1], loss[1:])[:, None]
+    path = np.concatenate([np.zeros((1, parts.shape[1])), of_log.cumsum(axis=0)])
+    centred = log_x - log_x.mean()
+    return np.asarray(-(centred @ path) / (centred @ centred))
+
+
+def logarithmic_mean(a: Array, b: Array) -> Array:
+    """(b − a) / (log b − log a), which is a where both are equal."""
+    ratio = np.log(b / a)
+    near = np.abs(ratio) < 1e-6  # there a·(1 + r/2) is as exact as a float
+    return np.asarray(np.where(near, a * (1 + ratio / 2), (b - a) / np.where(near, 1.0, ratio)))

@@ -1,0 +1,108 @@
+"""How learning times depend on frequency, x_k ∝ p_k^-β, and how the count depends on size, n ∝ N^γ.
+
+One β for all ranks hides a drift: two effects, one early and one late, can cancel in it. So it stands beside
+those of the first and of the later half of the ranks learned, and of their quarters.
+
+Shapes: S seeds, K subtasks.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quanta.analysis.fits.censored import fit_censored_power_law
+from quanta.analysis.fits.errors import NoEstimate
+
+Array = NDArray[np.float64]
+
+MIN_IN_PART = 3
+"""Learned subtasks that a slope over a part of the ranks needs; two always lie on a line."""
+
+
+@dataclass(frozen=True, eq=False)
+class TimeLaw:
+    """The law x_k ∝ p_k^-β of one network in each seed; NaN where it is not known.
+
+    Attributes
+    ----------
+    beta : ndarray, shape (S,)
+    scatter : ndarray, shape (S,)
+        Standard deviation of log x_k about the law.
+    first, later : ndarray, shape (S,)
+        β of the first and of the later half of the ranks learned.
+    quarters : ndarray, shape (S, 4)
+        β of each quarter of the ranks learned.
+    n_learned : ndarray of int, shape (S,)
+        With both bounds: those learned before one could see when tell no slope.
+    """
+
+    beta: Array
+    scatter: Array
+    first: Array
+    later: Array
+    quarters: Array
+    n_learned: NDArray[np.int64]
+
+    @property
+    def drift(self) -> Array:
+        """β of the later half less that of the first, shape (S,)."""
+        return self.later - self.first
+
+
+def measure_time_law(frequency: Array, lower: Array, upper: Array, *, parts: bool = True) -> TimeLaw:
+    """Measure β by censored regression in each seed.
+
+    Parameters
+    ----------
+    frequency : ndarray, shape (K,)
+    lower, upper : ndarray, shape (S, K)
+        Bounds of x_k, as of `quanta.analysis.learned.times.time_bounds`.
+    parts : bool, default True
+        Whether the halves and quarters are wanted.
+
+    Returns
+    -------
+    TimeLaw
+    """
+    seeds = list(zip(lower, upper, strict=True))
+    whole = np.array([_fit(frequency, *bounds) for bounds in seeds])
+    seen = (lower > 0) & np.isfinite(upper)
+    none = np.full(len(seeds), np.nan)
+    return TimeLaw(
+        beta=whole[:, 0],
+        scatter=whole[:, 1],
+        first=np.array([_fit_part(frequency, *b, 0, 2) for b in seeds]) if parts else none,
+        later=np.array([_fit_part(frequency, *b, 1, 2) for b in seeds]) if parts else none,
+        quarters=np.array([[_fit_part(frequency, *b, i, 4) for i in range(4)] for b in seeds])
+        if parts
+        else np.full((len(seeds), 4), np.nan),
+        n_learned=seen.sum(axis=1),
+    )
+
+
+def likelihood_of_slope(frequency: Array, lower: Array, upper: Array, beta: float | None) -> Array:
+    """Best log-likelihood with β held, or free if None, shape (S,); NaN where there is no fit."""
+    slope = None if beta is None else -beta
+    return np.array([_fit(frequency, *bounds, slope)[2] for bounds in zip(lower, upper, strict=True)])
+
+
+def _fit(x: Array, lower: Array, upper: Array, slope: float | None = None) -> tuple[float, float, float]:
+    """Return β, scatter and log-likelihood."""
+    try:
+        fit = fit_censored_power_law(x, lower, upper, slope=slope)
+    except NoEstimate:
+        return np.nan, np.nan, np.nan
+    return -fit.slope, fit.sigma, fit.log_likelihood
+
+
+def _fit_part(x: Array, lower: Array, upper: Array, part: int, n_parts: int) -> float:
+    """β over one of equal parts of the ranks learned; the last goes on to rank K."""
+    ranks = np.flatnonzero((lower > 0) & np.isfinite(upper))
+    ends = np.linspace(0, ranks.size, n_parts + 1).round().astype(int)
+    if ends[part + 1] - ends[part] < MIN_IN_PART:
+        return np.nan
+    from_rank = ranks[ends[part]]
+    to_rank = x.size if part == n_parts - 1 else ranks[ends[part + 1] - 1] + 1
+    inside = slice(from_rank, to_rank)
+    return _fit(x[inside], lower[inside], upper[inside])[0]
