@@ -24,6 +24,9 @@ MAX_SUBTASKS = 100_000
 MAX_BITS = 4096
 """The most bits a sample may have."""
 
+CHANCE_BITS = 1.0
+"""Loss of a subtask of which nothing is learned: a parity is 0 or 1 equally often."""
+
 Alpha = Annotated[float, Field(ge=-1, le=10, allow_inf_nan=False)] | Literal["uniform"]
 """The quanta exponent, or "uniform" for equal frequencies."""
 

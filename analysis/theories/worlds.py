@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from quanta.curves.dataset import make_curves
 from quanta.tasks.frequencies import uniform_frequencies, zipf_frequencies
+from quanta.tasks.spec import CHANCE_BITS
 
 Array = NDArray[np.float64]
 Curve = NDArray[np.float32]
@@ -197,6 +198,7 @@ def simulate(
         accuracy=1 - mistaken,
         brier=mistaken * (1 - mistaken),
         samples_seen=np.broadcast_to(seen, (n_seeds, *seen.shape)),
+        chance=CHANCE_BITS,
         frequency=frequency,
         step=step,
         width=widths,

@@ -51,6 +51,8 @@ class Variable:
         The type it is saved as.
     upper : float
         The largest value allowed; the smallest is 0 for every variable.
+    positive : bool
+        Whether 0 is refused as well.
     """
 
     dims: tuple[str, ...]
@@ -59,15 +61,30 @@ class Variable:
     required: bool
     dtype: str = "float32"
     upper: float = np.inf
+    positive: bool = False
 
 
 VARIABLES = {
-    "loss": Variable(AXES, "test cross-entropy of a subtask; chance is 1", "bit", required=True),
+    "loss": Variable(AXES, "test cross-entropy of a subtask", "bit", required=True),
     "accuracy": Variable(AXES, "share of test samples predicted correctly", "1", required=False, upper=1),
     "brier": Variable(AXES, "mean squared error of the predicted probability", "1", required=False, upper=1),
     "mean_loss": Variable(AXES[:-1], "mean loss, sum of frequency times loss", "bit", required=True),
     "frequency": Variable(
-        ("alpha", "subtask"), "probability of a subtask", "1", required=True, dtype="float64", upper=1
+        ("alpha", "subtask"),
+        "probability of a subtask",
+        "1",
+        required=True,
+        dtype="float64",
+        upper=1,
+        positive=True,
+    ),
+    "chance": Variable(
+        ("subtask",),
+        "loss of a subtask of which nothing is learned",
+        "bit",
+        required=False,
+        dtype="float64",
+        positive=True,
     ),
     "n_parameters": Variable(
         ("width",), "number of parameters of one network", "1", required=True, dtype="int64"
@@ -96,6 +113,7 @@ def make_curves(
     accuracy: ArrayLike | None = None,
     brier: ArrayLike | None = None,
     samples_seen: ArrayLike | None = None,
+    chance: ArrayLike | None = None,
     study: str | None = None,
 ) -> xr.Dataset:
     """Build Curves from arrays, wherever they come from.
@@ -119,6 +137,9 @@ def make_curves(
         Shaped like `loss`.
     samples_seen : array_like of int, optional, shape (n_alpha, n_n_train, n_seed, n_step, K)
         Training samples of each subtask so far.
+    chance : float or array_like, optional, shape (K,)
+        Loss in bits of a subtask of which nothing is learned, positive; 1 for parity. Without it, it is not
+        known.
     study : str, optional
         Where the curves come from; JSON of the study for curves of this package.
 
@@ -142,6 +163,8 @@ def make_curves(
         "step": np.atleast_1d(np.asarray(step, dtype=np.int64)),
         "subtask": np.arange(1, np.shape(frequency)[-1] + 1, dtype=np.int64),
     }
+    if chance is not None and np.ndim(chance) == 0:
+        chance = np.full(len(axes["subtask"]), chance)
     given = {
         "loss": loss,
         "accuracy": accuracy,
@@ -149,6 +172,7 @@ def make_curves(
         "frequency": frequency,
         "n_parameters": n_parameters,
         "samples_seen": samples_seen,
+        "chance": chance,
     }
     variables: dict[str, tuple[Any, ...]] = {}
     for name, values in given.items():
@@ -162,13 +186,33 @@ def make_curves(
             array = array.reshape((1,) * missing + array.shape)
         if array.shape != shape:
             raise CurvesError(f"{name}: expected shape {shape} for {schema.dims}, found {array.shape}")
-        variables[name] = (schema.dims, array, {"long_name": schema.meaning, "units": schema.units})
+        variables[name] = (schema.dims, array, _attributes(schema))
     curves = xr.Dataset(
         variables,
         coords=axes,
         attrs={"schema": SCHEMA, "version": __version__} | ({} if study is None else {"study": study}),
     )
     return validate(_with_mean_loss(curves))
+
+
+def with_chance(curves: xr.Dataset, chance: float) -> xr.Dataset:
+    """Give curves the `chance` that they lack; those that have one stay as they are.
+
+    Parameters
+    ----------
+    curves : Dataset
+    chance : float
+        Loss in bits of a subtask of which nothing is learned, the same for all.
+
+    Returns
+    -------
+    Dataset
+    """
+    if "chance" in curves:
+        return curves
+    schema = VARIABLES["chance"]
+    values = np.full(curves.sizes["subtask"], chance)
+    return curves.assign(chance=(schema.dims, values, _attributes(schema)))
 
 
 def validate(curves: xr.Dataset) -> xr.Dataset:
@@ -323,9 +367,11 @@ def _with_mean_loss(curves: xr.Dataset) -> xr.Dataset:
     schema = VARIABLES["mean_loss"]
     with np.errstate(over="ignore"):
         mean_loss = _weighted_mean_loss(curves).astype(schema.dtype)
-    return curves.assign(
-        mean_loss=(schema.dims, mean_loss, {"long_name": schema.meaning, "units": schema.units})
-    )
+    return curves.assign(mean_loss=(schema.dims, mean_loss, _attributes(schema)))
+
+
+def _attributes(variable: Variable) -> dict[str, str]:
+    return {"long_name": variable.meaning, "units": variable.units}
 
 
 def _check_attributes(attributes: dict[Any, Any]) -> None:
@@ -373,6 +419,8 @@ def _check_variable(curves: xr.Dataset, name: str, variable: Variable) -> None:
     if (values < 0).any() or (values > variable.upper * (1 + 1e-6)).any():
         low, high = np.nanmin(values), np.nanmax(values)
         raise CurvesError(f"{name}: expected 0..{variable.upper:g}, found {low:.6g}..{high:.6g}")
+    if variable.positive and not (values > 0).all():
+        raise CurvesError(f"{name}: expected positive values, found {values.min():g}")
 
 
 def _check_early_stops(curves: xr.Dataset) -> None:
@@ -385,8 +433,6 @@ def _check_early_stops(curves: xr.Dataset) -> None:
 
 
 def _check_frequency(frequency: NDArray[np.float64]) -> None:
-    if not (frequency > 0).all():
-        raise CurvesError(f"frequency: expected positive values, found {frequency.min():g}")
     total = frequency.sum(axis=-1)
     worst = total[np.abs(total - 1).argmax()]
     if abs(worst - 1) > 1e-6:

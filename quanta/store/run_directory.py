@@ -20,6 +20,7 @@ from quanta.study.spec import StudySpec, UnitSpec
 from quanta.tasks.atomic import atomic_write, is_temporary
 from quanta.tasks.config import Config, ConfigError, read_text
 from quanta.tasks.memory import format_bytes, memory_size
+from quanta.tasks.spec import CHANCE_BITS
 
 # What loads torch or xarray is imported where it is needed: to see how far a study is must not take seconds.
 if TYPE_CHECKING:
@@ -201,7 +202,7 @@ class RunDirectory:
         """Read the curves of the units that are done.
 
         Seeds that are not done at every (alpha, n_train) are left out; the attribute `units_missing` counts
-        the units that are not there.
+        the units that are not there. Units that were trained before curves held `chance` get it here.
 
         Returns
         -------
@@ -213,7 +214,7 @@ class RunDirectory:
         StoreError
             If no seed is done at every (alpha, n_train), or the curves are more than fit in memory.
         """
-        from quanta.curves.dataset import combine, load_curves
+        from quanta.curves.dataset import combine, load_curves, with_chance
 
         units = self.study.units()
         done = {unit for unit in units if self.is_done(unit)}
@@ -229,7 +230,7 @@ class RunDirectory:
         parts: list[xr.Dataset] = []
         size = 0
         for unit in usable:
-            parts.append(load_curves(self.folder(unit) / "curves.nc"))
+            parts.append(with_chance(load_curves(self.folder(unit) / "curves.nc"), CHANCE_BITS))
             size += parts[-1].nbytes
             if size > most:
                 raise StoreError(

@@ -20,6 +20,7 @@ from quanta.curves.dataset import VARIABLES, make_curves
 from quanta.study.spec import UnitSpec, alpha_coordinate, n_train_coordinate
 from quanta.tasks.seeds import Stream, derive_seed
 from quanta.tasks.sparse_parity import Batch, MultitaskSparseParity
+from quanta.tasks.spec import CHANCE_BITS
 from quanta.training.capture import STEPS_PER_REPLAY, CapturedSteps
 from quanta.training.device import check_device, own_products, own_threads
 from quanta.training.population import Population, count_parameters
@@ -403,6 +404,7 @@ def _as_curves(trainer: Trainer) -> xr.Dataset:
         accuracy=stacked["accuracy"].swapaxes(0, 1),
         brier=stacked["brier"].swapaxes(0, 1),
         samples_seen=stacked["samples_seen"],
+        chance=CHANCE_BITS,
         frequency=trainer.task.frequencies,
         step=unit.evaluation_steps,
         width=unit.population.widths,

@@ -17,6 +17,7 @@ from quanta.curves.dataset import (
     make_curves,
     save_curves,
     validate,
+    with_chance,
 )
 
 SHAPE = (2, 1, 2, 2, 3, 3)
@@ -32,6 +33,7 @@ def example(seed=(0, 1), alpha=(0.2, 0.4), n_train=(100.0,), frequency=FREQUENCY
         "accuracy": rng.uniform(0, 1, shape),
         "brier": rng.uniform(0, 1, shape),
         "samples_seen": rng.integers(0, 9, shape[:3] + shape[4:]).cumsum(axis=3),
+        "chance": [1.0, 2.0, 0.5],
         "study": "{}",
     } | given_values
     return make_curves(
@@ -78,6 +80,21 @@ class TestMake:
         assert np.isinf(curves["n_train"].item())
         assert "study" not in curves.attrs
 
+    @pytest.mark.parametrize("given", [0.7, [0.7, 0.7]])
+    def test_chance_is_one_number_or_one_a_subtask(self, given):
+        curves = make_curves(
+            np.ones((1, 1, 2)), frequency=[0.5, 0.5], step=1, width=1, n_parameters=9, chance=given
+        )
+        assert curves["chance"].dims == ("subtask",)
+        assert curves["chance"].values.tolist() == [0.7, 0.7]
+
+    def test_chance_is_given_to_curves_that_lack_it(self):
+        known, unknown = example(), example(chance=None)
+        assert with_chance(known, 1.0) is known
+        given = validate(with_chance(unknown, 1.0))
+        xr.testing.assert_identical(given.drop_vars("chance"), unknown)
+        xr.testing.assert_identical(given["chance"], example(chance=1.0)["chance"])
+
     @pytest.mark.parametrize(
         ("name", "value", "message"),
         [
@@ -90,6 +107,9 @@ class TestMake:
             ("accuracy", np.ones(SHAPE[1:]), "accuracy: expected shape"),
             ("samples_seen", np.ones(SHAPE), "samples_seen: expected shape"),
             ("frequency", [0.5, 0.3, 0.2], "frequency: expected shape"),
+            ("chance", [1.0], r"chance: expected shape \(3,\) .* found \(1,\)"),
+            ("chance", 0.0, "chance: expected positive values, found 0"),
+            ("chance", np.nan, "chance: expected finite values, found NaN"),
         ],
     )
     def test_names_the_array_that_does_not_fit(self, name, value, message):
@@ -177,6 +197,14 @@ MUTATIONS = {
         put("frequency", [0.3, 0.5, 0.2], alpha=1),
         "frequency: expected the most frequent subtask first",
     ),
+    "chance zero": (put("chance", 0, subtask=0), "chance: expected positive values, found 0"),
+    "chance negative": (put("chance", -1, subtask=0), r"chance: expected 0\.\.inf, found -1\.\."),
+    "chance infinite": (
+        put("chance", np.inf, subtask=0),
+        "chance: expected finite values, found an infinite",
+    ),
+    "chance NaN": (put("chance", np.nan, subtask=0), "chance: expected finite values, found NaN"),
+    "chance of each network": (lambda c: c.assign(chance=c["loss"]), "chance: expected dimensions"),
     "n_parameters zero": (put("n_parameters", 0, width=0), "n_parameters: expected at least 1, found 0"),
     "mean_loss other": (
         lambda c: c.assign(mean_loss=c["mean_loss"] + 0.01),
@@ -202,7 +230,7 @@ class TestValidate:
             save_curves(mutate(curves), tmp_path / "bad.nc")
         assert not list(tmp_path.iterdir())
 
-    @pytest.mark.parametrize("name", ["accuracy", "brier", "samples_seen"])
+    @pytest.mark.parametrize("name", ["accuracy", "brier", "samples_seen", "chance"])
     def test_curves_from_elsewhere_may_lack_some(self, name):
         validate(example().drop_vars(name))
 
@@ -251,6 +279,7 @@ def curves_of_any_size(draw):
             if draw(st.booleans())
             else None
         ),
+        chance=draw(st.none() | st.floats(1e-3, 1e3)),
         study=draw(st.none() | st.text('aé{}" \n', max_size=20)),
     )
 
@@ -409,9 +438,10 @@ class TestCombine:
         with pytest.raises(CurvesError, match="curves: the units do not fill one grid"):
             combine([one, other])
 
-    @pytest.mark.parametrize("name", ["n_parameters", "frequency"])
+    @pytest.mark.parametrize("name", ["n_parameters", "frequency", "chance"])
     def test_units_that_contradict_each_other_are_refused(self, name):
         one, other = example(seed=(0,)), example(seed=(1,))
         changed = {"n_parameters": other["n_parameters"] + 1, "frequency": other["frequency"] * 0 + 1 / 3}
+        changed["chance"] = other["chance"] * 2
         with pytest.raises(CurvesError, match="curves: the units do not fill one grid"):
             combine([one, other.assign({name: changed[name]})])

@@ -76,7 +76,7 @@ class TestCreate:
             path.parent.mkdir(exist_ok=True)
             path.write_text(other.model_dump_json())
 
-        monkeypatch.setattr("quanta.store._write_json", write_too)
+        monkeypatch.setattr("quanta.store.run_directory._write_json", write_too)
         with pytest.raises(StoreError, match=r"holds another study \(different training\.steps\)"):
             RunDirectory.create(tmp_path / "run", tiny_study)
 
@@ -174,7 +174,7 @@ class TestWrite:
         def fail(*arguments):
             raise OSError("no space left on device")
 
-        monkeypatch.setattr("quanta.weights.save_file", fail)
+        monkeypatch.setattr("quanta.store.weights.save_file", fail)
         with pytest.raises(OSError, match="no space"):
             run.write_done(unit, trained, device=CPU, started=datetime.now(UTC))
         assert [path.name for path in run.folder(unit).iterdir()] == ["curves.nc"]
@@ -327,6 +327,18 @@ class TestLoad:
         assert curves["seed"].values.tolist() == [1, 2]
         assert curves["alpha"].values.tolist() == [0.2, 0.4]
         assert curves.attrs["units_missing"] == 1
+
+    def test_chance_is_one_bit_in_units_old_and_new(self, copied, finished):
+        run = RunDirectory(copied)
+        unit = run.study.units()[0]
+        file = run.folder(unit) / "curves.nc"
+        curves = load_curves(file)
+        assert curves["chance"].values.tolist() == [1, 1, 1, 1]
+        save_curves(curves.drop_vars("chance"), file)  # as before there was such a variable
+        manifest = json.loads((run.folder(unit) / "manifest.json").read_text())
+        manifest["checksums"]["curves.nc"] = sha256(file)
+        (run.folder(unit) / "manifest.json").write_text(json.dumps(manifest))
+        xr.testing.assert_identical(load(copied), load(finished))
 
     def test_no_complete_seed(self, tiny_study, tmp_path):
         study = changed(tiny_study, alpha=[0.2, 0.4], seed=[7])
