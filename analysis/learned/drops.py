@@ -50,26 +50,28 @@ class Drops:
     gap: Array
 
     @property
+    def _placed(self) -> NDArray[np.bool_]:
+        return (self.weight > 0) & (self.gap <= MAX_GAP)
+
+    @property
+    def resolved(self) -> float:
+        """Share of the fall in subtasks whose fall is placed to within `MAX_GAP`; NaN if nothing fell."""
+        total = float(self.weight.sum())
+        return float(self.weight[self._placed].sum()) / total if total > 0 else np.nan
+
+    @property
     def mean_share(self) -> float:
-        """Share of the fall of the mean loss that happens in drops; NaN if nothing fell."""
-        fell = self.weight > 0
+        """Share of the fall of the mean loss that happens in drops; NaN if nothing fell.
+
+        Over the subtasks whose fall is placed well enough, or over all if none is.
+        """
+        fell = self._placed if self._placed.any() else self.weight > 0
         return float(np.average(self.share[fell], weights=self.weight[fell])) if fell.any() else np.nan
 
     @property
     def median_factor(self) -> float:
-        """Median factor from 90 to 10 %, weighted alike; NaN if none is known."""
-        known = np.isfinite(self.factor) & (self.weight > 0)
-        return float(np.median(self.factor[known])) if known.any() else np.nan
-
-    @property
-    def mean_gap(self) -> float:
-        """Geometric mean of the gaps, weighted as the share; NaN if nothing fell."""
-        fell = self.weight > 0
-        return (
-            float(np.exp(np.average(np.log(self.gap[fell]), weights=self.weight[fell])))
-            if fell.any()
-            else np.nan
-        )
+        """Median factor in steps from 90 to 10 % over the subtasks whose fall is placed; NaN if none is."""
+        return float(np.median(self.factor[self._placed])) if self._placed.any() else np.nan
 
 
 def measure_drops(step: Array, left: Array, mass: Array, factor: float = FACTOR) -> Drops:

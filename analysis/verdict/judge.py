@@ -1,35 +1,62 @@
-"""The verdict: does the loss power law come from the count of subtasks learned."""
+"""The verdict: does the loss follow from the count, and does the count grow as the hypothesis says?
+
+It only assembles: statistics come from `statistics`, claims from `count` and `growth`.
+"""
 
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
 
-import numpy as np
-import pandas as pd
 import xarray as xr
 
-from quanta.analysis.learned.discreteness import measure_discreteness
-from quanta.analysis.learned.reconstruction import measure_reconstruction
-from quanta.analysis.verdict.checks import (
-    MIN_LEARNED,
-    Check,
-    check_count,
-    check_data,
-    check_exponent,
-    check_learning_time,
-    check_order,
-    check_reconstruction,
-    check_steps,
-    check_which,
-)
+from quanta.analysis import axes
+from quanta.analysis.learned.times import TAU
+from quanta.analysis.verdict.claims import Claim, settle
+from quanta.analysis.verdict.count import claim_count, claim_drops
 from quanta.analysis.verdict.exponents import Exponent, exponents
-from quanta.analysis.verdict.measurement import Measured, measure
+from quanta.analysis.verdict.growth import claim_beta, claim_gamma, claim_order
+from quanta.analysis.verdict.statistics import TAUS, AtTau, Statistics, measure
+from quanta.analysis.verdict.tables import Parts, sum_up_budgets
 from quanta.tasks.config import one_line
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of the JSON that `Verdict.to_dict` returns."""
+
+Outcome = Literal["supported", "rejected", "inconclusive"]
+
+QUESTIONS = {
+    "count": "Does the loss follow from the count of subtasks learned?",
+    "growth": "Does the count grow as the hypothesis says?",
+}
+
+
+@dataclass(frozen=True)
+class Question:
+    """One of the two questions and its answer.
+
+    Attributes
+    ----------
+    text : str
+    outcome : {"supported", "rejected", "inconclusive"}
+    claims : tuple of Claim
+        Along every axis there is.
+    why : str
+        One sentence.
+    """
+
+    text: str
+    outcome: Outcome
+    claims: tuple[Claim, ...]
+    why: str
+
+    @property
+    def needs(self) -> list[str]:
+        """What would decide it, where it is not decided."""
+        if self.outcome != "inconclusive":
+            return []
+        return list(dict.fromkeys(f"{c.name} along {c.axis}: {c.needs}" for c in self.claims if c.needs))
 
 
 @dataclass(frozen=True)
@@ -41,125 +68,208 @@ class Verdict:
     study : str or None
         Name of the study, or what its curves say of where they come from.
     outcome : str
-        "supported", "rejected" or "inconclusive".
-    checks : tuple of Check
+        "supported" if both questions are, "rejected" if one is, else "inconclusive".
+    questions : dict of str to Question
+        "count" and "growth".
+    budget : dict of str to Parts
+        By axis: the exponent of the mean loss and what each part of the loss carries of it.
     exponents : dict of str to Exponent
-        `alpha_N`, `alpha_S`, `alpha_D`, `beta` (S_k ∝ p_k^-beta), `gamma` (n ∝ N^gamma) and `gamma_S`
-        (n ∝ S^gamma_S).
-    learned : list of dict
-        One a (seed, width): seed, width, n_parameters, count, subtasks (ranks, ascending).
-    scaling : DataFrame
-        One row a (seed, width): seed, width, n_parameters, mean_loss, reconstructed_loss, n_learned,
-        concordance.
     settings : dict
-        What was judged and how: alpha, n_train, n_subtasks, n_seeds, tau, confidence, n_bootstrap,
-        n_permutations, seed.
+        What was judged and how.
+    notes : tuple of str
+        What a reader has to know of the data.
+    statistics : Statistics
+        What all of it rests on; for tables and figures.
     """
 
     study: str | None
-    outcome: str
-    checks: tuple[Check, ...]
+    outcome: Outcome
+    questions: dict[str, Question]
+    budget: dict[str, Parts]
     exponents: dict[str, Exponent]
-    learned: list[dict[str, Any]]
-    scaling: pd.DataFrame
-    settings: dict[str, float]
+    settings: dict[str, Any]
+    notes: tuple[str, ...]
+    statistics: Statistics = field(compare=False, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what goes into verdict.json: plain types, None for what is not known or not finite."""
+        questions = {}
+        for name, question in self.questions.items():
+            along: dict[str, list[dict[str, Any]]] = {}
+            for claim in question.claims:
+                along.setdefault(claim.axis, []).append(_claim_record(claim))
+            questions[name] = {
+                "question": question.text,
+                "outcome": question.outcome,
+                "why": question.why,
+                "needs": question.needs,
+                "axes": along,
+            }
         record = {
             "schema": SCHEMA,
             "study": self.study,
             "outcome": self.outcome,
             "settings": self.settings,
-            "checks": [asdict(check) for check in self.checks],
+            "notes": list(self.notes),
+            "questions": questions,
+            "budget": {name: asdict(parts) for name, parts in self.budget.items()},
             "exponents": {name: asdict(exponent) for name, exponent in self.exponents.items()},
-            "learned": self.learned,
         }
-        return {name: _plain(value) for name, value in record.items()}
+        plain: dict[str, Any] = _plain(record)
+        return plain
 
 
 def judge(
-    curves: xr.Dataset,
-    *,
-    tau: float = 0.1,
-    confidence: float = 0.9,
-    n_bootstrap: int = 2000,
-    n_permutations: int = 999,
-    seed: int = 0,
+    curves: xr.Dataset, *, tau: float = TAU, confidence: float = 0.9, taus: Sequence[float] = TAUS, seed: int = 0
 ) -> Verdict:
-    """Judge whether the loss power law of a slice comes from the count of subtasks learned.
+    """Judge a slice: whether its loss follows from the count, and whether the count grows as it should.
 
     Parameters
     ----------
     curves : Dataset
-        A slice (see `analysis.select`).
+        A slice (see `quanta.analysis.select`).
     tau : float, default 0.1
-        Loss in bits below which a subtask is learned.
+        Share of chance below which a subtask is learned.
     confidence : float, default 0.9
         Nominal coverage of the intervals.
-    n_bootstrap : int, default 2000
-        Resamples of the seeds behind the bootstrap intervals of the exponents.
-    n_permutations : int, default 999
-        Random choices of the learned subtasks behind the p-values.
+    taus : sequence of float
+        Other shares at which a question must not have the opposite answer; see `answer`.
     seed : int, default 0
-        Of resamples and permutations.
+        Of the simulations behind what the theory expects.
 
     Returns
     -------
     Verdict
-        "inconclusive" where there are too few data, except that an order which is clearly not that of
-        frequency rejects whatever else is missing. "supported" if every check passes; "rejected" if one
-        clearly fails, with its whole interval on the wrong side; "inconclusive" between the two.
 
     Raises
     ------
     ValueError
         If `curves` is not a slice, or an argument is out of its range.
     """
-    m = measure(curves, tau, confidence)
-    rebuilt = measure_reconstruction(curves, m.times, n_permutations=n_permutations, seed=seed)
-    steps = measure_discreteness(curves, confidence=confidence)
-    checks = (
-        check_data(m),
-        check_order(m),
-        check_learning_time(m),
-        check_count(m),
-        check_reconstruction(m, rebuilt),
-        check_which(rebuilt),
-        check_exponent(m),
-        check_steps(steps),
-    )
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence must be between 0 and 1, not {confidence!r}")
+    statistics = measure(curves, tau, taus)
+    questions = {name: answer(statistics, name, confidence) for name in QUESTIONS}
+    left = statistics.base.left
     return Verdict(
         study=_study_name(curves.attrs.get("study")),
-        outcome=_outcome(m, checks),
-        checks=checks,
-        exponents=exponents(m, n_bootstrap, seed),
-        learned=_learned(m),
-        scaling=_scaling(m),
+        outcome=_join([question.outcome for question in questions.values()]),
+        questions=questions,
+        budget=sum_up_budgets(statistics, confidence),
+        exponents=exponents(statistics, confidence, seed),
         settings={
-            "alpha": m.alpha,
-            "n_train": float(curves["n_train"]),
-            "n_subtasks": m.frequency.size,
-            "n_seeds": m.n_seeds,
+            "alpha": "uniform" if statistics.base.alpha == -1 else statistics.base.alpha,
+            "n_train": ["online" if math.isinf(n) else int(n) for n in left.n_train],
+            "n_subtasks": left.frequency.size,
+            "n_seeds": left.seed.size,
+            "chance": {"bits": float(left.chance.mean()), "source": left.chance_source},
             "tau": tau,
             "confidence": confidence,
-            "n_bootstrap": n_bootstrap,
-            "n_permutations": n_permutations,
             "seed": seed,
         },
+        notes=tuple(_notes(statistics)),
+        statistics=statistics,
     )
 
 
-def _outcome(m: Measured, checks: Sequence[Check]) -> str:
-    enough_data, *others = checks
-    clear = {check.name for check in others if check.passed is False}
-    if "order" in clear and m.n_learned[:, -1].mean() >= MIN_LEARNED:
+def answer(statistics: Statistics, name: str, confidence: float) -> Question:
+    """Answer one question.
+
+    Rejected where a claim fails; supported where what has to hold does; else inconclusive. An answer that is the
+    opposite at another τ is none: then it is inconclusive too.
+
+    Parameters
+    ----------
+    statistics : Statistics
+    name : {"count", "growth"}
+    confidence : float
+
+    Returns
+    -------
+    Question
+    """
+    claims = claims_of(statistics.here, name, confidence)
+    outcome = outcome_of(name, claims)
+    opposite = {"supported": "rejected", "rejected": "supported"}.get(outcome)
+    against = [
+        one.tau
+        for one in statistics.by_tau.values()
+        if opposite is not None and outcome_of(name, claims_of(one, name, confidence)) == opposite
+    ]
+    if against:
+        why = f"At τ = {statistics.tau:g} it would be {outcome}, at τ = {against[0]:g} {opposite}."
+        return Question(QUESTIONS[name], "inconclusive", claims, why)
+    return Question(QUESTIONS[name], outcome, claims, _reason(outcome, claims))
+
+
+def claims_of(here: AtTau, name: str, confidence: float) -> tuple[Claim, ...]:
+    """Make the claims of a question at one τ."""
+    along = [axis for axis in (axes.N, axes.D) if axis.name in here.base.traces]
+    if name == "count":
+        drops = claim_drops(here, confidence)
+        counts = [claim_count(axis, here, here.budgets[axis.name], drops, confidence) for axis in along]
+        return settle([*counts, drops], confidence)
+    claims = [claim_order(here, confidence)]
+    claims += [claim_beta(axis, here, confidence) for axis in (axes.S, axes.D) if axis.name in here.time_laws]
+    if axes.N in along:
+        claims.append(claim_gamma(here, confidence))
+    return settle(claims, confidence)
+
+
+def outcome_of(name: str, claims: Sequence[Claim]) -> Outcome:
+    """Sum up the claims of a question."""
+    if any(claim.holds is False for claim in claims):
         return "rejected"
-    if not enough_data.passed:
-        return "inconclusive"
-    if clear:
+    if name == "count":
+        # Along S alone something always falls: where there is an axis of sizes, that decides.
+        sizes = [claim for claim in claims if claim.axis != "S"]
+        supported = any(claim.holds for claim in sizes or claims)
+    else:
+        supported = all(claim.holds for claim in claims if claim.asked)
+    return "supported" if supported else "inconclusive"
+
+
+def _join(outcomes: Sequence[Outcome]) -> Outcome:
+    if "rejected" in outcomes:
         return "rejected"
-    return "supported" if all(check.passed for check in others) else "inconclusive"
+    return "supported" if all(outcome == "supported" for outcome in outcomes) else "inconclusive"
+
+
+def _reason(outcome: Outcome, claims: Sequence[Claim]) -> str:
+    kind = {"supported": True, "rejected": False, "inconclusive": None}[outcome]
+    named = [f"{c.name} along {c.axis}" for c in claims if c.holds is kind and (c.asked or kind is not None)]
+    verb = {"supported": "holds", "rejected": "fails", "inconclusive": "is unclear"}[outcome]
+    return "; ".join(f"{one} {verb}" for one in named) + "."
+
+
+def _notes(statistics: Statistics) -> list[str]:
+    left = statistics.base.left
+    notes = []
+    if left.chance_source == "measured":
+        notes.append(f"chance was measured where subtasks stay unlearned: {left.chance[0]:.3g} bits")
+    if left.chance_source == "assumed":
+        notes.append("chance is not known and was taken as 1 bit: too few subtasks rest unlearned to measure it")
+    start = float((left.share[..., 0, :] * left.chance).mean())
+    if left.chance_source != "given" and abs(start / math.log(2) - 1) < 0.03:
+        notes.append(f"losses begin at {start:.3g}, which is ln 2: are they in nats, not bits?")
+    relapse = float(left.relapse[-1].mean())
+    if relapse > 0.05:
+        notes.append(f"measured losses lie {relapse:.0%} above the monotone ones: much is forgotten, or noisy")
+    return notes
+
+
+def _claim_record(claim: Claim) -> dict[str, Any]:
+    known = claim.lower is not None and claim.upper is not None
+    return {
+        "name": claim.name,
+        "statistic": claim.statistic,
+        "interval": [claim.lower, claim.upper] if known else None,
+        "window": list(claim.window),
+        "holds": claim.holds,
+        "asked": claim.asked,
+        "why": claim.why,
+        "needs": claim.needs,
+    }
 
 
 def _plain(value: Any) -> Any:
@@ -169,35 +279,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(part) for part in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _learned(m: Measured) -> list[dict[str, Any]]:
-    learned = m.times["learned"].transpose("seed", "width", "subtask").values
-    return [
-        {
-            "seed": int(m.times["seed"][s]),
-            "width": int(m.width[w]),
-            "n_parameters": int(m.n_parameters[w]),
-            "count": int(learned[s, w].sum()),
-            "subtasks": m.times["subtask"].values[learned[s, w]].tolist(),
-        }
-        for s, w in np.ndindex(learned.shape[:2])
-    ]
-
-
-def _scaling(m: Measured) -> pd.DataFrame:
-    n_seeds, n_widths = m.n_learned.shape
-    return pd.DataFrame(
-        {
-            "seed": np.repeat(m.times["seed"].values, n_widths),
-            "width": np.tile(m.width, n_seeds),
-            "n_parameters": np.tile(m.n_parameters.astype(np.int64), n_seeds),
-            "mean_loss": m.loss.ravel(),
-            "reconstructed_loss": m.rebuilt.ravel(),
-            "n_learned": m.n_learned.ravel(),
-            "concordance": m.concordance.ravel(),
-        }
-    )
 
 
 def _study_name(study: str | None) -> str | None:

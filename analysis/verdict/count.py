@@ -1,0 +1,134 @@
+"""The first question: does the loss follow from the count of subtasks learned?
+
+Along N and D it is asked of the budget: the count alone, and the count with all that still falls in drops on its
+way to be counted, must carry the whole exponent. Along S something always falls, and for smooth modes the count is
+in proportion to the loss, so there the question is whether subtasks fall in drops.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quanta.analysis.axes import Axis
+from quanta.analysis.fits.intervals import mean_over_seeds
+from quanta.analysis.learned.budget import PARTS, Budget
+from quanta.analysis.learned.drops import FACTOR, MAX_GAP
+from quanta.analysis.verdict.claims import (
+    Claim,
+    describe,
+    hold,
+    is_inside,
+    number,
+    p_beyond,
+    seeds_needed,
+    unknown,
+)
+from quanta.analysis.verdict.statistics import AtTau
+
+Array = NDArray[np.float64]
+
+COUNT_TOLERANCE = 0.1
+"""About 1. The smallest rival worth seeing, a sixth of the exponent from loss that is not learned away, gives .83 and
+lies outside; in worlds that are true the share is from .97 to 1.04, since what falls is counted a little late."""
+MAX_FALLING = 0.25
+"""Share of the exponent in what still falls, up to which falling in drops is on its way to be counted. With more, the
+networks are so far from done that the count at the end says little."""
+MIN_DROP_SHARE = 0.9
+"""A quantum of the multilinear model has .97 of its fall within a factor 10 of steps; the sharpest smooth mode,
+(1+(p t)²)^-2, has .88."""
+SMOOTH_SHARE = 0.75
+"""Below it the claim fails: an exponential mode, the sharpest that gradient flow has, is at .70."""
+
+COUNT_WINDOW = (1 - COUNT_TOLERANCE, 1 + COUNT_TOLERANCE)
+DROPS_WINDOW = (MIN_DROP_SHARE, 1.0)
+
+
+def claim_drops(here: AtTau, confidence: float) -> Claim:
+    """Ask along S whether subtasks fall in drops."""
+    drops = here.base.drops["loss"]
+    why = (
+        "Of the fall of the mean loss of the widest network {} happens within a factor "
+        f"{FACTOR:g} of steps for each subtask"
+    )
+    known = np.array([one.mean_share for one in drops])
+    if not np.isfinite(known).any():
+        return unknown(
+            "S", "drops", DROPS_WINDOW, "No subtask of the widest network fell by half.", "longer training"
+        )
+    resolved = np.array([one.resolved for one in drops])
+    claim = hold(
+        "S",
+        "drops",
+        known,
+        DROPS_WINDOW,
+        confidence,
+        f"{why}; quanta have {MIN_DROP_SHARE:g} or more, smooth modes {SMOOTH_SHARE:g} or less.",
+        fails=(SMOOTH_SHARE, np.inf),
+    )
+    if np.nanmean(resolved) < 0.5:
+        return Claim(
+            **{
+                **vars(claim),
+                "holds": None,
+                "p_fails": None,
+                "why": f"{claim.why} But evaluations are too coarse to see a drop: those about it are more than "
+                f"a factor {MAX_GAP:g} apart.",
+                "needs": f"evaluations at most a factor {MAX_GAP:g} in steps apart, also before the first drop",
+            }
+        )
+    return claim
+
+
+def claim_count(axis: Axis, here: AtTau, budget: Budget, drops: Claim, confidence: float) -> Claim:
+    """Ask along N or D whether the count carries the exponent of the loss."""
+    alone = budget.shares[:, PARTS.index("count")]
+    falling = budget.shares[:, PARTS.index("falling")]
+    both = alone + falling
+    exponent = mean_over_seeds(budget.exponent, confidence)
+    if not np.isfinite(exponent.estimate):
+        return unknown(axis.name, "count", COUNT_WINDOW, f"The loss has no exponent along {axis.name}.", None)
+    if p_beyond(budget.exponent, 0.0, 1) > (1 - confidence) / 2:
+        why = f"The loss does not clearly fall along {axis.name}: exponent {describe(exponent)}."
+        return unknown(axis.name, "count", COUNT_WINDOW, why, "a wider range of sizes, or longer training")
+    fall = mean_over_seeds(falling, confidence)
+    one_end = drops.holds is True and abs(fall.estimate) <= MAX_FALLING
+    ends = [both] if one_end else [alone, both]
+    if not np.isfinite(fall.estimate):
+        why = "It is not known what still falls: no evaluation lies about half the steps."
+        return unknown(axis.name, "count", COUNT_WINDOW, why, "an evaluation at half the steps")
+    found = [mean_over_seeds(values, confidence) for values in ends]
+    parts = {name: budget.shares[:, i] for i, name in enumerate(PARTS)}
+    rest = ", ".join(
+        f"{name} {number(mean_over_seeds(values, confidence).estimate)}"
+        for name, values in parts.items()
+        if name != "count"
+    )
+    alone_said = describe(mean_over_seeds(alone, confidence))
+    why = (
+        f"Of the exponent {describe(exponent)} of the mean loss along {axis.name} the count carries {alone_said}, "
+        f"with what still falls {describe(mean_over_seeds(both, confidence))} (besides: {rest}); "
+        + (
+            "what falls in drops is on its way to be counted, so the second decides."
+            if one_end
+            else "both are asked."
+        )
+    )
+    lowers = [one.lower for one in found if one.lower is not None]
+    uppers = [one.upper for one in found if one.upper is not None]
+    inside = all(is_inside(one, COUNT_WINDOW) for one in found)
+    # It fails if all ends lie outside on one side.
+    p_fails = min(
+        max(p_beyond(values, edge, side) for values in ends)
+        for edge, side in ((COUNT_WINDOW[0], -1), (COUNT_WINDOW[1], 1))
+    )
+    return Claim(
+        axis=axis.name,
+        name="count",
+        statistic=found[-1].estimate,
+        lower=min(lowers) if lowers else None,
+        upper=max(uppers) if uppers else None,
+        window=COUNT_WINDOW,
+        holds=True if inside else None,
+        why=why,
+        needs=None if inside else seeds_needed(ends[-1], COUNT_WINDOW, confidence),
+        p_fails=p_fails,
+    )

@@ -1,0 +1,168 @@
+"""The second question: does the count grow as the hypothesis says?
+
+In the order of frequency; at x_k ∝ 1/p_k along steps and along data, by one law for all ranks; and n ∝ N.
+"""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from quanta.analysis.axes import Axis
+from quanta.analysis.fits.intervals import mean_over_seeds
+from quanta.analysis.verdict.claims import Claim, Window, describe, hold, number, p_outside, unknown
+from quanta.analysis.verdict.statistics import AtTau
+
+Array = NDArray[np.float64]
+
+ORDER_MARGIN = 0.1
+"""How far C may lie below what the scatter alone would leave. No order at all is at .5, while in a true world whose
+scatter is as large as the spread of its learning times .75 is left: less than half of that distance."""
+BETA_TOLERANCE = 0.1
+"""About 1, or half the distance to serial learning's 1/(1+α) where that is less, so that both cannot be meant."""
+GAMMA_TOLERANCE = 0.2
+"""About 1; half the distance to n ∝ N^0.6, which with α = .4 would make the loss fall as N^-0.24 and not N^-0.4."""
+DRIFT_CONFIDENCE = 0.98
+"""At which the two halves of the ranks differ: one true world in fifty is said to drift."""
+
+GAMMA_WINDOW = (1 - GAMMA_TOLERANCE, 1 + GAMMA_TOLERANCE)
+
+
+def beta_window(here: AtTau) -> Window:
+    """Where β has to lie at the frequencies at hand."""
+    serial = here.base.serial_beta
+    half = abs(1 - serial) / 2 if math.isfinite(serial) else math.inf
+    tolerance = min(BETA_TOLERANCE, half)
+    return 1 - tolerance, 1 + tolerance
+
+
+def claim_order(here: AtTau, confidence: float) -> Claim:
+    """Ask whether subtasks are learned in the order of frequency, as far as their scatter lets them."""
+    if np.ptp(here.base.left.frequency) == 0:
+        why = "All subtasks are equally frequent, so that there is no order to learn them in."
+        return unknown("S", "order", (0.5, 1.0), why, "frequencies that differ")
+    measured, expected = here.concordance[:, -1], here.expected_concordance
+    level = mean_over_seeds(expected, confidence).estimate
+    if not math.isfinite(level):
+        return unknown("S", "order", (0.5, 1.0), "Too few subtasks are learned.", "longer training")
+    found = mean_over_seeds(measured, confidence)
+    window = (level - ORDER_MARGIN, 1.0)
+    why = (
+        f"The share of pairs of subtasks learned in the order of frequency is {describe(found)}; their scatter "
+        f"in time would leave {number(level)} of a perfect order, and no order has 0.5."
+    )
+    # The difference is what scatters over seeds; the window is moved by the mean of what is expected.
+    claim = hold("S", "order", measured - expected + level, (window[0], math.inf), confidence, "")
+    return Claim(**{**vars(claim), "window": window, "why": why, "statistic": found.estimate})
+
+
+def claim_beta(axis: Axis, here: AtTau, confidence: float) -> Claim:
+    """Ask whether x_k ∝ 1/p_k, by one law for all ranks."""
+    law, window = here.time_laws[axis.name], beta_window(here)
+    name = "learning time" if axis.name == "S" else "examples needed"
+    if not np.isfinite(law.beta).any():
+        why = (
+            f"A slope needs learned subtasks of different frequencies, and {law.n_learned.mean():.3g} are seen "
+            f"being learned along {axis.name}."
+        )
+        return unknown(axis.name, name, window, why, "longer training")
+    serial = here.base.serial_beta
+    first, later, drift = (
+        mean_over_seeds(values, confidence) for values in (law.first, law.later, law.drift)
+    )
+    halves = (
+        f" {number(first.estimate)} over the first half of the ranks learned, {describe(later)} over the later."
+        if math.isfinite(drift.estimate)
+        else " Too few are learned to ask whether it drifts."
+    )
+    why = (
+        f"{name.capitalize()} falls with frequency to the power {{}}; 1 is all at once, {serial:.2f} one after "
+        f"another.{halves}"
+    )
+    claim = hold(axis.name, name, law.beta, window, confidence, why)
+    p_drift = _p_two_sided(law.drift)
+    if p_drift < 1 - DRIFT_CONFIDENCE:
+        # Two laws, of which at least one is not the theory's.
+        p_half = min(1.0, 2 * min(p_outside(law.first, window), p_outside(law.later, window)))
+        p_fails = min(1.0, 2 * min(claim.p_fails or 1.0, max(p_drift, p_half)))
+        return Claim(
+            **{
+                **vars(claim),
+                "holds": None,
+                "p_fails": p_fails,
+                "needs": None,
+                "why": f"{claim.why} It drifts with rank: one β does not describe it.",
+            }
+        )
+    return claim
+
+
+def _p_two_sided(values: Array) -> float:
+    """p-value that the mean over seeds is 0; 1 if not known."""
+    known = values[np.isfinite(values)]
+    if known.size < 2 or 2 * known.size < values.size or np.ptp(known) == 0:
+        return 1.0
+    return float(stats.ttest_1samp(known, 0.0).pvalue)
+
+
+def claim_gamma(here: AtTau, confidence: float) -> Claim:
+    """Ask whether the count is in proportion to the number of parameters where room is the limit."""
+    if not np.isfinite(here.gamma).any():
+        why = (
+            f"In {here.is_full.sum()} of {here.is_full.size} networks room is the limit: too few to say how it "
+            "grows; the others would have learned more."
+        )
+        return unknown(
+            "N", "room", GAMMA_WINDOW, why, "training at least twice as long", asked=False
+        )
+    n_full = int(here.is_full.sum())
+    why = (
+        f"The count grows with the number of parameters to the power {{}}; {n_full} of {here.is_full.size} "
+        "networks are full, and the counts of the others are lower bounds."
+    )
+    return hold("N", "room", here.gamma, GAMMA_WINDOW, confidence, why)
+
+
+def nearest_law(here: AtTau, confidence: float) -> list[dict[str, float | str | None]]:
+    """Compare laws of the learning time by their likelihoods, seeds as blocks.
+
+    Returns
+    -------
+    list of dict
+        One a law, the likeliest first: law, beta, log_likelihood (mean over seeds), and `behind` with `lower` and
+        `upper`: how much the first is likelier, with its interval over seeds.
+    """
+    alpha, serial = here.base.alpha, here.base.serial_beta
+    laws: dict[str, float | None] = {"parallel": 1.0, "free": None}
+    if math.isfinite(serial):
+        laws["serial"] = serial
+    if alpha > 0:
+        laws["clock"] = clock_beta(alpha)
+    found = here.likelihoods(list(laws.values()))
+    mean = {name: mean_over_seeds(found[:, i], confidence).estimate for i, name in enumerate(laws)}
+    ranked = sorted((name for name in laws if name != "free"), key=lambda name: -np.nan_to_num(mean[name], nan=-np.inf))
+    best = list(laws).index(ranked[0])
+    rows: list[dict[str, float | str | None]] = []
+    for name in [*ranked, "free"]:
+        behind = mean_over_seeds(found[:, best] - found[:, list(laws).index(name)], confidence)
+        rows.append(
+            {
+                "law": name,
+                "beta": laws[name] if name != "free" else mean_over_seeds(here.time_laws["S"].beta, confidence).estimate,
+                "log_likelihood": mean[name],
+                "behind": behind.estimate,
+                "lower": behind.lower,
+                "upper": behind.upper,
+            }
+        )
+    return rows
+
+
+def clock_beta(alpha: float, c: float = 0.5) -> float:
+    """β if the optimiser's clock runs as L^-c: 1/(1 + c α_S) with α_S = x/(1 − c x) and x = α/(1+α).
+
+    Adam divides by the root of the gradients' variance, which falls with the loss while noise dominates: c = 1/2.
+    """
+    x = alpha / (1 + alpha)
+    return 1 / (1 + c * x / (1 - c * x))

@@ -1,0 +1,207 @@
+"""Tables beside a verdict: where the exponent comes from, how the answer moves, what each network learned."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from quanta.analysis.fits.intervals import Interval, mean_over_seeds
+from quanta.analysis.learned.budget import FALL, PARTS, Budget, measure_budget
+from quanta.analysis.learned.growth import measure_time_law
+from quanta.analysis.learned.times import time_bounds
+from quanta.analysis.verdict.statistics import AtTau, Statistics
+
+FALLS = (FALL / 2, FALL, 2 * FALL)
+"""Shares lost since half the steps by which half-learned subtasks count as falling: the usual, half and twice it."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Where an exponent comes from.
+
+    Attributes
+    ----------
+    exponent : Interval
+        Of the mean loss, positive for a falling one.
+    carries : dict of str to Interval
+        What each part of the loss carries of it, in the order of `quanta.analysis.learned.budget.PARTS`.
+    shares : dict of str to Interval
+        The same as a share of the exponent.
+    shares_of_ends : dict of str to Interval
+        The shares between the first and the last place alone.
+    """
+
+    exponent: Interval
+    carries: dict[str, Interval]
+    shares: dict[str, Interval]
+    shares_of_ends: dict[str, Interval]
+
+
+def sum_up_budgets(statistics: Statistics, confidence: float) -> dict[str, Parts]:
+    """Sum up over seeds where the exponent along each axis comes from."""
+    found = {}
+    for name, budget in statistics.here.budgets.items():
+        ends = measure_budget(statistics.base.traces[name], statistics.tau, weights="ends")
+        found[name] = Parts(
+            exponent=_mean(budget.exponent, confidence),
+            carries=_by_part(budget.exponents, confidence),
+            shares=_by_part(budget.shares, confidence),
+            shares_of_ends=_by_part(ends.shares, confidence),
+        )
+    return found
+
+
+def _mean(values: np.ndarray[Any, Any], confidence: float) -> Interval:
+    """As `mean_over_seeds`, where a share of an exponent of 0 is not known."""
+    return mean_over_seeds(np.where(np.isfinite(values), values, np.nan), confidence)
+
+
+def _by_part(values: np.ndarray[Any, Any], confidence: float) -> dict[str, Interval]:
+    return {part: _mean(values[:, i], confidence) for i, part in enumerate(PARTS)}
+
+
+def tabulate_budget(statistics: Statistics, confidence: float) -> pd.DataFrame:
+    """Tabulate where the exponents come from.
+
+    Returns
+    -------
+    DataFrame
+        One row an (axis, part), the whole as part "all": axis, part, exponent with exponent_lower and
+        exponent_upper, share with its interval, and share_of_ends.
+    """
+    rows = []
+    for axis, parts in sum_up_budgets(statistics, confidence).items():
+        rows.append({"axis": axis, "part": "all", **_columns("exponent", parts.exponent)})
+        for part in PARTS:
+            rows.append(
+                {
+                    "axis": axis,
+                    "part": part,
+                    **_columns("exponent", parts.carries[part]),
+                    **_columns("share", parts.shares[part]),
+                    "share_of_ends": parts.shares_of_ends[part].estimate,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def tabulate_loss_parts(statistics: Statistics) -> pd.DataFrame:
+    """Tabulate the parts of the loss at every place of every axis: axis, x, seed, loss and a column a part."""
+    tables = []
+    for axis, budget in statistics.here.budgets.items():
+        for seed, parts in zip(statistics.base.left.seed, budget.parts, strict=True):
+            table = pd.DataFrame(parts, columns=list(PARTS))
+            tables.append(table.assign(axis=axis, x=budget.x, seed=seed, loss=parts.sum(axis=1)))
+    columns = ["axis", "x", "seed", "loss", *PARTS]
+    return pd.concat(tables, ignore_index=True)[columns] if tables else pd.DataFrame(columns=columns)
+
+
+def tabulate_sensitivity(statistics: Statistics, confidence: float) -> pd.DataFrame:
+    """Tabulate how the statistics of the claims move with τ, with what counts as falling, and with the weights.
+
+    Returns
+    -------
+    DataFrame
+        One row a choice: `choice` and `value`; n_learned at the widest; and with `_lower` and `_upper` the shares of
+        the exponent along N that the count carries alone (`count`) and with what still falls (`with_falling`),
+        `beta` and `gamma`, which move with τ alone.
+    """
+    rows = []
+    for tau, one in statistics.by_tau.items():
+        counted = _shares(one.budgets.get("N"), confidence)
+        rows.append({"choice": "tau", "value": f"{tau:g}", **_of_tau(one, confidence), **counted})
+    trace = statistics.base.traces.get("N")
+    if trace is not None:
+        for fall in FALLS:
+            counted = _shares(measure_budget(trace, statistics.tau, fall), confidence)
+            rows.append({"choice": "falling", "value": f"{fall:g}", **counted})
+        ends = measure_budget(trace, statistics.tau, weights="ends")
+        rows.append({"choice": "weights", "value": "ends", **_shares(ends, confidence)})
+    return pd.DataFrame(rows)
+
+
+def _of_tau(one: AtTau, confidence: float) -> dict[str, float | None]:
+    return {
+        "n_learned": float(one.n_learned[:, -1].mean()),
+        **_columns("beta", _mean(one.time_laws["S"].beta, confidence)),
+        **_columns("gamma", _mean(one.gamma, confidence)),
+    }
+
+
+def _shares(budget: Budget | None, confidence: float) -> dict[str, float | None]:
+    if budget is None:
+        return {}
+    alone, falling = (budget.shares[:, PARTS.index(part)] for part in ("count", "falling"))
+    return {
+        **_columns("count", _mean(alone, confidence)),
+        **_columns("with_falling", _mean(alone + falling, confidence)),
+    }
+
+
+def tabulate_time_laws(statistics: Statistics, confidence: float) -> pd.DataFrame:
+    """Tabulate β in S_k ∝ p_k^-β at every width, of all ranks, of the halves and of the quarters of those learned.
+
+    Returns
+    -------
+    DataFrame
+        One row a width: width, n_parameters, beta, first, later and quarter_1 to quarter_4 with `_lower` and
+        `_upper`, and sigma, the scatter of log learning time. NaN where too few are learned.
+    """
+    left = statistics.base.left
+    rows = []
+    for i, width in enumerate(left.width):
+        law = measure_time_law(left.frequency, *time_bounds(statistics.here.times, i))
+        values = {"beta": law.beta, "first": law.first, "later": law.later}
+        values |= {f"quarter_{q + 1}": law.quarters[:, q] for q in range(4)}
+        row: dict[str, float | None] = {"width": int(width), "n_parameters": int(left.n_parameters[i])}
+        for name, of_seeds in values.items():
+            row |= _columns(name, _mean(of_seeds, confidence))
+        rows.append(row | {"sigma": _mean(law.scatter, confidence).estimate})
+    return pd.DataFrame(rows)
+
+
+def tabulate_drops(statistics: Statistics, confidence: float) -> pd.DataFrame:
+    """Tabulate how sharply the subtasks of the widest fell, by metric.
+
+    Returns
+    -------
+    DataFrame
+        One row a metric: metric, share (of the fall of the mean in drops) and factor (in steps from 90 to 10 %
+        of its own fall, median over subtasks), both with their intervals, and resolved (share of the fall
+        that evaluations place).
+    """
+    rows = []
+    for metric, drops in statistics.base.drops.items():
+        rows.append(
+            {
+                "metric": metric,
+                **_columns("share", _mean(np.array([one.mean_share for one in drops]), confidence)),
+                **_columns("factor", _mean(np.array([one.median_factor for one in drops]), confidence)),
+                "resolved": _mean(np.array([one.resolved for one in drops]), confidence).estimate,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def tabulate_networks(statistics: Statistics) -> pd.DataFrame:
+    """Tabulate every network: seed, width, n_parameters, mean_loss, n_learned, is_full, concordance, relapse."""
+    left, here = statistics.base.left, statistics.here
+    mean_loss = left.end[-1] @ (left.frequency * left.chance)
+    n_seeds, n_widths = mean_loss.shape
+    return pd.DataFrame(
+        {
+            "seed": np.repeat(left.seed, n_widths),
+            "width": np.tile(left.width, n_seeds),
+            "n_parameters": np.tile(left.n_parameters.astype(np.int64), n_seeds),
+            "mean_loss": mean_loss.ravel(),
+            "n_learned": here.n_learned.ravel(),
+            "is_full": here.is_full.ravel(),
+            "concordance": here.concordance.ravel(),
+            "relapse": left.relapse[-1].ravel(),
+        }
+    )
+
+
+def _columns(name: str, found: Interval) -> dict[str, float | None]:
+    return {name: found.estimate, f"{name}_lower": found.lower, f"{name}_upper": found.upper}
