@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, special
 
-from quanta.analysis.fits.censored_likelihood import CensoredLikelihood, maximise
+from quanta.analysis.fits.censored_likelihood import CensoredLikelihood
 from quanta.analysis.fits.errors import FitError
+from quanta.analysis.fits.newton import maximise
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -348,7 +349,7 @@ def _regress(points: _Points, slope: float | None) -> CensoredFit:
         interval=rows[points.interval],
         half_width=(upper - lower)[points.interval] / 2 / scale,
     )
-    theta, value, n_steps = maximise(likelihood, np.append(np.zeros(len(first)), 1.0))
+    theta, value, n_steps = maximise(likelihood.evaluate, np.append(np.zeros(len(first)), 1.0))
     intercept, *free = (float(value) for value in first + scale * theta[:-1] / theta[-1])
     message = f"maximum likelihood, {n_steps} steps of Newton's method"
     if n_steps is None:

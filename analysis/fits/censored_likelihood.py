@@ -13,15 +13,6 @@ from scipy import special
 
 Array = NDArray[np.float64]
 
-_CONVERGED = 1e-8
-"""Newton's method squares the error: after a step this small, relative to the parameters, it is rounding."""
-
-_MOST_STEPS = 100
-"""Newton's method takes about 6 steps; this many only where the likelihood has no maximum."""
-
-_FARTHEST = 1e8
-"""A Newton step this long shows a flat likelihood: θ begins near 1."""
-
 _LOG_HUGE = 230.0
 """Ratios of density to probability that seem larger than this are rounding, at steps that are refused."""
 
@@ -45,8 +36,10 @@ class CensoredLikelihood:
     half_width: Array
 
     def evaluate(self, theta: Array) -> tuple[float, Array, Array]:
-        """Return the value, the gradient (p,) and the Hessian (p, p)."""
-        n_exact, h = len(self.exact), float(theta[-1])
+        """Return the value, -inf unless 1 / σ is positive, the gradient (p,) and the Hessian (p, p)."""
+        n_exact, h, p = len(self.exact), float(theta[-1]), theta.size
+        if not h > 0:
+            return -math.inf, np.zeros(p), np.zeros((p, p))
         z = self.exact @ theta
         value = n_exact * (math.log(h) - _LOG_SQRT_2PI) - float(z @ z) / 2
         gradient = -z @ self.exact
@@ -76,31 +69,6 @@ class CensoredLikelihood:
         hessian[:, -1] += mixed
         hessian[-1, -1] += (slope_lower - slope_upper - by_half**2) @ self.half_width**2
         return value, gradient, hessian
-
-
-def maximise(likelihood: CensoredLikelihood, theta: Array) -> tuple[Array, float, int | None]:
-    """Climb from θ by Newton's method, halving steps that go down: θ, value, and steps, None if too many."""
-    value, gradient, hessian = likelihood.evaluate(theta)
-    for n_steps in range(1, _MOST_STEPS + 1):
-        try:
-            step = np.linalg.solve(-hessian, gradient)
-        except np.linalg.LinAlgError:
-            break
-        if np.linalg.norm(step) > _FARTHEST:
-            break
-        is_last = np.linalg.norm(step) <= _CONVERGED * np.linalg.norm(theta)
-        floor = value - 1e-9 * (1 + abs(value))
-        while True:
-            tried = theta + step
-            if tried[-1] > 0:
-                value, gradient, hessian = likelihood.evaluate(tried)
-                if value >= floor:
-                    break
-            step = step / 2
-        theta = tried
-        if is_last:
-            return theta, value, n_steps
-    return theta, value, None
 
 
 def _log_probability(z: Array, half: Array) -> Array:
