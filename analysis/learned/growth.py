@@ -18,6 +18,9 @@ Array = NDArray[np.float64]
 
 MIN_IN_PART = 3
 """Learned subtasks that a slope over a part of the ranks needs; two always lie on a line."""
+MIN_INTERVALS = 4
+"""Different evaluations between which they must have been learned: in fewer, the intervals' ends and not the times make
+the slope."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +69,7 @@ def measure_time_law(frequency: Array, lower: Array, upper: Array, *, parts: boo
     TimeLaw
     """
     seeds = list(zip(lower, upper, strict=True))
-    whole = np.array([_fit(frequency, *bounds) for bounds in seeds])
+    whole = np.array([_fit_times(frequency, *bounds) for bounds in seeds])
     seen = (lower > 0) & np.isfinite(upper)
     none = np.full(len(seeds), np.nan)
     return TimeLaw(
@@ -81,17 +84,39 @@ def measure_time_law(frequency: Array, lower: Array, upper: Array, *, parts: boo
     )
 
 
+def measure_count_law(n_parameters: Array, n_learned: NDArray[np.int64], is_full: NDArray[np.bool_]) -> Array:
+    """Measure γ in n ∝ N^γ in each seed, by censored regression of the room r that networks have.
+
+    The count n of a full network says that its room is between n − 1 and n + 1, whether a part of a subtask is
+    rounded down or up; of any other that it is more than n − 1. So no network is left out, and none that would
+    have learned more pulls the law down.
+
+    Parameters
+    ----------
+    n_parameters : ndarray, shape (W,)
+    n_learned, is_full : ndarray, shape (S, W)
+
+    Returns
+    -------
+    ndarray, shape (S,)
+        NaN where too few networks are full.
+    """
+    lower = np.maximum(n_learned - 1.0, 0)
+    upper = np.where(is_full, n_learned + 1.0, np.inf)
+    return np.array([-_fit(n_parameters, *bounds)[0] for bounds in zip(lower, upper, strict=True)])
+
+
 def likelihood_of_slope(frequency: Array, lower: Array, upper: Array, beta: float | None) -> Array:
     """Best log-likelihood with β held, or free if None, shape (S,); NaN where there is no fit."""
     slope = None if beta is None else -beta
-    return np.array([_fit(frequency, *bounds, slope)[2] for bounds in zip(lower, upper, strict=True)])
+    return np.array([_fit_times(frequency, *bounds, slope)[2] for bounds in zip(lower, upper, strict=True)])
 
 
 def _fit(x: Array, lower: Array, upper: Array, slope: float | None = None) -> tuple[float, float, float]:
-    """Return β, scatter and log-likelihood."""
+    """Return β, scatter and log-likelihood; NaN where there is no fit."""
     try:
         fit = fit_censored_power_law(x, lower, upper, slope=slope)
-    except NoEstimate:
+    except (NoEstimate, ValueError):
         return np.nan, np.nan, np.nan
     return -fit.slope, fit.sigma, fit.log_likelihood
 
@@ -105,4 +130,12 @@ def _fit_part(x: Array, lower: Array, upper: Array, part: int, n_parts: int) -> 
     from_rank = ranks[ends[part]]
     to_rank = x.size if part == n_parts - 1 else ranks[ends[part + 1] - 1] + 1
     inside = slice(from_rank, to_rank)
-    return _fit(x[inside], lower[inside], upper[inside])[0]
+    return _fit_times(x[inside], lower[inside], upper[inside])[0]
+
+
+def _fit_times(x: Array, lower: Array, upper: Array, slope: float | None = None) -> tuple[float, float, float]:
+    """As `_fit`, where evaluations tell the times apart."""
+    seen = (lower > 0) & np.isfinite(upper)
+    if np.unique(lower[seen]).size < MIN_INTERVALS:
+        return np.nan, np.nan, np.nan
+    return _fit(x, lower, upper, slope)

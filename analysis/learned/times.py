@@ -193,16 +193,17 @@ def count_learned(times: xr.Dataset) -> xr.DataArray:
     return times["learned"].sum("subtask").rename("n_learned")
 
 
-FULL_FACTOR = 2.0
-"""Factor in steps without a new subtask after which a network counts as full. With S_k ∝ 1/p_k a network that
-has room learns 2^(1/(1+α)) times as many in a factor of 2: 1.6 times at α = 0.4."""
+FULL_AFTER = 4.0
+"""Subtasks that would have been learned since the last one, had there been room, for a network to count as full: if
+they come by chance, one in fifty with room learns none for so long."""
 
 
 def find_full(times: xr.Dataset) -> NDArray[np.bool_]:
     """Tell which networks have room for no more subtasks, as far as can be seen.
 
-    They learned nothing in the last factor `FULL_FACTOR` of steps, and not everything there is. One that learned
-    nothing at all is full if another width of its seed had begun by then: else it was too early for all.
+    Between the last learning time S_n of n subtasks and the end S, a network with room learns those with
+    frequencies from p_n down to p_n S_n / S. If these are `FULL_AFTER` or more and none was learned, it is full. One
+    that learned nothing at all is measured by when the first width of its seed began.
 
     Parameters
     ----------
@@ -214,12 +215,17 @@ def find_full(times: xr.Dataset) -> NDArray[np.bool_]:
     ndarray of bool, shape (S, W)
     """
     ordered = times.transpose("seed", "width", "subtask")
-    learned, at = ordered["learned"].values, ordered["step"].values
-    end = np.where(learned, 0, ordered["step_lower"].values).max(axis=2)  # 0 where all are learned
-    latest = np.where(learned, at, 0).max(axis=2)
-    first = np.where(learned, at, np.inf).min(axis=(1, 2))
-    begun = (latest > 0) | (first[:, None] < end / FULL_FACTOR)
-    return np.asarray(begun & (latest < end / FULL_FACTOR))
+    learned, at, frequency = ordered["learned"].values, ordered["step"].values, times["frequency"].values
+    found = np.zeros(learned.shape[:2], dtype=bool)
+    for seed, width in np.ndindex(found.shape):
+        n = int(learned[seed, width].sum())
+        if n == frequency.size or not learned[seed].any():
+            continue
+        end = float(ordered["step_lower"].values[seed, width].max())
+        last = np.nanmax(at[seed, width]) if n else np.nanmin(at[seed])
+        due = frequency >= frequency[max(n - 1, 0)] * min(last / end, 1.0)
+        found[seed, width] = due.sum() - n >= FULL_AFTER
+    return found
 
 
 def time_bounds(times: xr.Dataset, width: int = -1, *, type_one: bool = False) -> tuple[Array, Array]:

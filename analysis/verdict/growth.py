@@ -108,7 +108,7 @@ def _p_two_sided(values: Array) -> float:
 
 def claim_gamma(here: AtTau, confidence: float) -> Claim:
     """Ask whether the count is in proportion to the number of parameters where room is the limit."""
-    if not np.isfinite(here.gamma).any():
+    if not math.isfinite(mean_over_seeds(here.gamma, confidence).estimate):
         why = (
             f"In {here.is_full.sum()} of {here.is_full.size} networks room is the limit: too few to say how it "
             "grows; the others would have learned more."

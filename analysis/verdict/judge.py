@@ -176,7 +176,8 @@ def answer(statistics: Statistics, name: str, confidence: float) -> Question:
     """Answer one question.
 
     Rejected where a claim fails; supported where what has to hold does; else inconclusive. An answer that is the
-    opposite at another τ is none: then it is inconclusive too.
+    opposite at another τ is none: then it is inconclusive too. A τ below the floor on which learned subtasks come
+    to rest asks something else, and is passed over: one at which less than half as many count as learned.
 
     Parameters
     ----------
@@ -189,12 +190,14 @@ def answer(statistics: Statistics, name: str, confidence: float) -> Question:
     Question
     """
     claims = claims_of(statistics.here, name, confidence)
-    outcome = outcome_of(name, claims)
+    outcome = outcome_of(claims)
     opposite = {"supported": "rejected", "rejected": "supported"}.get(outcome)
     against = [
         one.tau
         for one in statistics.by_tau.values()
-        if opposite is not None and outcome_of(name, claims_of(one, name, confidence)) == opposite
+        if opposite is not None
+        and 2 * one.n_learned[:, -1].sum() >= statistics.here.n_learned[:, -1].sum()
+        and outcome_of(claims_of(one, name, confidence)) == opposite
     ]
     if against:
         why = f"At τ = {statistics.tau:g} it would be {outcome}, at τ = {against[0]:g} {opposite}."
@@ -216,16 +219,14 @@ def claims_of(here: AtTau, name: str, confidence: float) -> tuple[Claim, ...]:
     return settle(claims, confidence)
 
 
-def outcome_of(name: str, claims: Sequence[Claim]) -> Outcome:
+def outcome_of(claims: Sequence[Claim]) -> Outcome:
     """Sum up the claims of a question."""
     if any(claim.holds is False for claim in claims):
         return "rejected"
-    if name == "count":
-        # Along S alone something always falls: where there is an axis of sizes, that decides.
-        sizes = [claim for claim in claims if claim.axis != "S"]
-        supported = any(claim.holds for claim in sizes or claims)
-    else:
-        supported = all(claim.holds for claim in claims if claim.asked)
+    # Of the count along N and D one is enough: along the other there may be nothing to explain.
+    sizes = [claim for claim in claims if claim.name == "count"]
+    others = [claim for claim in claims if claim.name != "count" and claim.asked]
+    supported = all(claim.holds for claim in others) and (not sizes or any(claim.holds for claim in sizes))
     return "supported" if supported else "inconclusive"
 
 

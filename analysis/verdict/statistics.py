@@ -18,12 +18,11 @@ from numpy.typing import NDArray
 
 from quanta.analysis import axes
 from quanta.analysis.axes import Axis, Trace
-from quanta.analysis.fits.counts import fit_count_power_law
 from quanta.analysis.fits.errors import NoEstimate
 from quanta.analysis.fits.power_laws import fit_power_law
 from quanta.analysis.learned.budget import Budget, measure_budget
 from quanta.analysis.learned.drops import Drops, measure_drops
-from quanta.analysis.learned.growth import TimeLaw, likelihood_of_slope, measure_time_law
+from quanta.analysis.learned.growth import TimeLaw, likelihood_of_slope, measure_count_law, measure_time_law
 from quanta.analysis.learned.left import METRICS, Left, measure_left, trace
 from quanta.analysis.learned.order import concordance, expected_concordance
 from quanta.analysis.learned.times import (
@@ -107,13 +106,7 @@ class AtTau:
     @cached_property
     def gamma(self) -> Array:
         """γ in n ∝ N^γ, shape (S,): a full network's count is its capacity, any other's a lower bound."""
-        found = []
-        for full, counts in zip(self.is_full, self.n_learned, strict=True):
-            try:
-                found.append(fit_count_power_law(self.base.left.n_parameters, counts, ~full).slope)
-            except NoEstimate:
-                found.append(math.nan)
-        return np.array(found)
+        return measure_count_law(self.base.left.n_parameters, self.n_learned, self.is_full)
 
     @cached_property
     def window(self) -> tuple[Array, Array]:
@@ -250,5 +243,5 @@ def log_slope(x: Array, y: Array) -> float:
     there = (x > 0) & (y > 0) & np.isfinite(x) & np.isfinite(y)
     try:
         return fit_power_law(x[there], y[there]).slope
-    except NoEstimate:
+    except (NoEstimate, ValueError):
         return math.nan
