@@ -112,10 +112,9 @@ def fit_count_power_law(
     regressors = np.ones((x.size, 1)) if slope is not None else np.column_stack([np.ones(x.size), u])
     if not _is_determined(regressors, count, is_bound):
         n_known, n_bounds = int((~is_bound & (count > 0)).sum()), int((is_bound & (count > 0)).sum())
-        found = (
-            f"{n_known} known above 0, {(~is_bound).sum() - n_known} of 0, {n_bounds} lower bounds above 0"
-        )
-        raise TooFewPoints(f"count does not determine the law: {found}")
+        n_zero = int((~is_bound).sum()) - n_known
+        counts = f"{n_known} known above 0, {n_zero} of 0, {n_bounds} lower bounds above 0"
+        raise TooFewPoints(f"count does not determine the law: {counts}")
     # Counted in units of the dispersion, they are dispersed as Poisson's.
     offset = (slope or 0.0) * (log_x - center) - math.log(dispersion)
     likelihood = CountLikelihood(regressors, offset, count / dispersion, is_bound)

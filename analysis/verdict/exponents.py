@@ -221,5 +221,6 @@ def _beta_profile(m: Measured) -> tuple[float, float] | None:
         fit = fit_censored_power_law(x.ravel(), lower.ravel(), upper.ravel(), confidence=m.confidence)
     except (ValueError, FitError):
         return None
-    ends = _pair(fit.slope_lower, fit.slope_upper)
+    found = fit.interval
+    ends = None if found is None else _pair(found.lower, found.upper)
     return None if ends is None else (-ends[1], -ends[0])
