@@ -14,7 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, special
 
 from quanta.analysis.fits.censored_likelihood import CensoredLikelihood
-from quanta.analysis.fits.errors import FitError
+from quanta.analysis.fits.errors import FitError, TooFewPoints
+from quanta.analysis.fits.intervals import Interval
 from quanta.analysis.fits.newton import maximise
 
 Array = NDArray[np.float64]
@@ -40,11 +41,8 @@ class CensoredFit:
     sigma : float
         Standard deviation of log y about the law; of exact points, their root mean square. 0 where one line
         passes through all intervals.
-    slope_lower, slope_upper : float or None
-        Profile-likelihood interval of the slope; None if not asked for. -inf or inf where a side does not
-        close, which happens only in the partial fit of a `FitError`.
-    confidence : float or None
-        Its nominal coverage.
+    interval : Interval or None
+        Of the slope, by profile likelihood; None if not asked for.
     log_likelihood : float
         Sum of the log densities of log y of the exact points and of the log probabilities of the others:
         compare it only between fits to the same points. inf if exact points meet sigma 0.
@@ -52,8 +50,6 @@ class CensoredFit:
         Number of points of which is known: y (to a millionth); both bounds; only the upper; only the lower.
     window : (float, float)
         Smallest and largest x that entered.
-    converged : bool
-        True for every fit that is returned.
     message : str
         How the fit was made.
     """
@@ -61,16 +57,13 @@ class CensoredFit:
     slope: float
     intercept: float
     sigma: float
-    slope_lower: float | None
-    slope_upper: float | None
-    confidence: float | None
+    interval: Interval | None
     log_likelihood: float
     n_exact: int
     n_interval: int
     n_left: int
     n_right: int
     window: tuple[float, float]
-    converged: bool
     message: str
 
 
@@ -90,10 +83,10 @@ def fit_censored_power_law(
         Positive and finite; at least two different values.
     lower, upper : array_like, shape (n,)
         Bounds of y, themselves included. Equal: y is known. 0 and a number: left-censored. A number and inf:
-        right-censored. 0 and inf: nothing is known, and the point is left out. At least three points must
-        remain, and one of them with both bounds.
+        right-censored. 0 and inf: nothing is known, and the point is left out.
     slope : float, optional
-        Holds the slope at this value and fits the rest, to compare theories by their likelihoods.
+        Holds the slope at this value and fits the rest, to compare theories by their likelihoods. One point
+        with both bounds is then enough.
     confidence : float, optional
         Asks for the profile-likelihood interval of the slope with this nominal coverage, between 0 and 1.
 
@@ -103,12 +96,15 @@ def fit_censored_power_law(
 
     Raises
     ------
+    TooFewPoints
+        If the points do not determine a slope: fewer than three are bounded, none has both bounds, those that
+        have them are all at one x and a line may turn about it, or all share one interval and a line passes
+        through it. (There the evaluations would say what the slope is: as many as are learned between two of
+        them might have been learned in any order.)
     ValueError
-        If the points do not allow a fit, or an argument is out of its range; says why.
+        If an argument is not as it has to be; says which.
     FitError
-        If the likelihood has no maximum at a finite slope, as when a single point has both bounds. The slope
-        of the partial fit is then NaN; where lines however steep pass through all intervals, it has an
-        interval that is open on that side.
+        If the likelihood is flat to rounding, so that Newton's method finds no maximum.
 
     Notes
     -----
@@ -127,13 +123,15 @@ def fit_censored_power_law(
     if slope is not None and confidence is not None:
         raise ValueError("confidence must be None where the slope is given: what is held has no interval")
     points = _Points.of(*_check(x, lower, upper))
-    fit = _fit_line(points) if slope is None else _fit_level(points, slope)
-    if confidence is not None and (fit.converged or fit.sigma == 0):
-        slope_lower, slope_upper = _profile_interval(points, fit, confidence)
-        fit = replace(fit, slope_lower=slope_lower, slope_upper=slope_upper, confidence=confidence)
-    if not fit.converged:
-        raise FitError(fit.message, fit)
-    return fit
+    if slope is None:
+        _check_extent(points)
+    if slope is not None:
+        return _fit_level(points, slope)
+    fit = _fit_line(points)
+    if confidence is None:
+        return fit
+    ends = _profile_interval(points, fit, confidence)
+    return replace(fit, interval=Interval(fit.slope, *ends, "profile likelihood", points.x.size, confidence))
 
 
 def _check(x: ArrayLike, lower: ArrayLike, upper: ArrayLike) -> tuple[Array, Array, Array]:
@@ -154,16 +152,11 @@ def _check(x: ArrayLike, lower: ArrayLike, upper: ArrayLike) -> tuple[Array, Arr
         raise ValueError(f"lower must not exceed upper, not {lower[crossed][0]:g} and {upper[crossed][0]:g}")
     above, below = lower > 0, upper < np.inf
     known = above | below
-    if known.sum() < 3:
-        raise ValueError(f"lower and upper must bound at least 3 points, not {known.sum()}")
     if not (above & below).any():
         n_left, n_right = (known & ~above).sum(), (known & ~below).sum()
         found = f"{n_left} points have only an upper bound and {n_right} only a lower"
-        raise ValueError(f"lower and upper must both bound at least one point: {found}")
-    x = x[known]
-    if np.ptp(np.log(x)) == 0:
-        raise ValueError(f"x must hold at least two different values, not only {x[0]:g}")
-    return x, lower[known], upper[known]
+        raise TooFewPoints(f"lower and upper must both bound at least one point: {found}")
+    return x[known], lower[known], upper[known]
 
 
 @dataclass(frozen=True)
@@ -199,6 +192,12 @@ class _Points:
         return self.exact | self.interval
 
     @property
+    def share_one_interval(self) -> bool:
+        """Whether all points with both bounds have the same two, which differ."""
+        lower, upper = self.lower[self.bounded], self.upper[self.bounded]
+        return not self.exact.any() and bool(max(np.ptp(lower), np.ptp(upper)) < _RESOLUTION)
+
+    @property
     def steepest(self) -> float:
         """Slope of a line that counts as vertical."""
         return _STEEPEST / float(self.x.std())
@@ -219,25 +218,28 @@ class _Points:
         sigma: float,
         log_likelihood: float,
         message: str,
-        converged: bool = True,
     ) -> CensoredFit:
         """Translate a line through these points into a power law."""
         return CensoredFit(
             slope=slope,
             intercept=intercept + self.y_center - slope * self.x_center,
             sigma=sigma,
-            slope_lower=None,
-            slope_upper=None,
-            confidence=None,
+            interval=None,
             log_likelihood=log_likelihood,
             n_exact=int(self.exact.sum()),
             n_interval=int(self.interval.sum()),
             n_left=int(self.left.sum()),
             n_right=int(self.right.sum()),
             window=self.window,
-            converged=converged,
             message=message,
         )
+
+
+def _check_extent(points: _Points) -> None:
+    if points.x.size < 3:
+        raise TooFewPoints(f"lower and upper must bound at least 3 points, not {points.x.size}")
+    if np.ptp(points.x) == 0:
+        raise TooFewPoints(f"x must hold at least two different values, not only {points.window[0]:g}")
 
 
 def _fit_line(points: _Points) -> CensoredFit:
@@ -245,16 +247,15 @@ def _fit_line(points: _Points) -> CensoredFit:
     slopes = _slopes_through_all(points)
     if slopes is None:
         if _turns_upright(points):
-            message = (
-                "the slope is unknown: only points at one x have both bounds, and the steeper the likelier"
-            )
-            return points.describe(math.nan, math.nan, math.nan, math.nan, message, converged=False)
+            found = "only points at one x have both bounds, and the steeper a line the likelier"
+            raise TooFewPoints(f"the slope is undefined: {found}")
         return _regress(points, None)
     least, most = slopes
     lines = f"lines of slope {least:.6g} to {most:.6g} pass through all intervals"
+    if points.share_one_interval:
+        raise TooFewPoints(f"the slope is undefined: too few different intervals (1), {lines}")
     if math.isinf(least) or math.isinf(most):
-        message = f"the slope is unknown: {lines}"
-        return points.describe(math.nan, math.nan, 0.0, points.sharpest, message, converged=False)
+        raise TooFewPoints(f"the slope is undefined: {lines}")
     return replace(_fit_level(points, (least + most) / 2), message=f"no scatter: {lines}")
 
 
@@ -309,8 +310,6 @@ def _profile_interval(points: _Points, fit: CensoredFit, confidence: float) -> t
         if least <= slope <= most:
             return -allowed
         level = _fit_level(points, slope)
-        if not level.converged:
-            raise FitError(f"no profile likelihood at slope {slope:.6g}: {level.message}", fit)
         # The root is nearly linear in the slope, so that few steps are needed.
         return math.sqrt(2 * max(fit.log_likelihood - level.log_likelihood, 0.0)) - allowed
 
@@ -351,14 +350,14 @@ def _regress(points: _Points, slope: float | None) -> CensoredFit:
     )
     theta, value, n_steps = maximise(likelihood.evaluate, np.append(np.zeros(len(first)), 1.0))
     intercept, *free = (float(value) for value in first + scale * theta[:-1] / theta[-1])
-    message = f"maximum likelihood, {n_steps} steps of Newton's method"
-    if n_steps is None:
-        message = "Newton's method finds no maximum of the likelihood"
-    return points.describe(
+    fit = points.describe(
         slope=free[0] / spread if slope is None else slope,
         intercept=intercept,
         sigma=scale / float(theta[-1]),
         log_likelihood=value - int(points.exact.sum()) * math.log(scale),
-        converged=n_steps is not None,
-        message=message,
+        message=f"maximum likelihood, {n_steps} steps of Newton's method",
     )
+    if n_steps is None:
+        at = "" if slope is None else f" at slope {slope:.6g}"
+        raise FitError(f"Newton's method finds no maximum of the likelihood{at}", fit)
+    return fit

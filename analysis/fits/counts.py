@@ -34,7 +34,7 @@ class CountFit:
     intercept : float
         Natural logarithm of the expected count at x = 1.
     log_likelihood : float
-        Compare it only between fits to the same points.
+        Compare it only between fits to the same points, with the same dispersion.
     n_values, n_bounds : int
         Number of counts that are known, and of those that are bounded from below.
     window : (float, float)
@@ -57,7 +57,12 @@ class CountFit:
 
 
 def fit_count_power_law(
-    x: ArrayLike, count: ArrayLike, lower_bound: ArrayLike, *, slope: float | None = None
+    x: ArrayLike,
+    count: ArrayLike,
+    lower_bound: ArrayLike,
+    *,
+    slope: float | None = None,
+    dispersion: float = 1.0,
 ) -> CountFit:
     """Fit a power law to counts, of which some are lower bounds.
 
@@ -71,12 +76,16 @@ def fit_count_power_law(
         True where the count would have been at least this, as of a network that was still learning.
     slope : float, optional
         Holds the slope at this value and fits the intercept alone.
+    dispersion : float, default 1
+        Variance of a count over its mean; Poisson's law has 1. Known counts alone do not ask for it. The
+        smaller it is, the harder a bound: a law that is a little below one is then as good as excluded. With
+        1 where counts vary less, bounds pull the law up too far.
 
     Returns
     -------
     CountFit
-        The maximum of the likelihood. Standard errors are not given: a count varies less between seeds than
-        Poisson's law has it, so take the spread over seeds.
+        The maximum of the likelihood; of the quasi-likelihood, if counts are not dispersed as Poisson's. It
+        has no standard errors, since that would take the dispersion for known: take the spread over seeds.
 
     Raises
     ------
@@ -92,6 +101,8 @@ def fit_count_power_law(
     x, count, is_bound = _check(x, count, lower_bound)
     if slope is not None and not math.isfinite(slope):
         raise ValueError(f"slope must be finite, not {slope!r}")
+    if not 0 < dispersion < math.inf:
+        raise ValueError(f"dispersion must be positive and finite, not {dispersion!r}")
     n_positive, needed = int((count > 0).sum()), MIN_POSITIVE if slope is None else 1
     if n_positive < needed:
         raise TooFewPoints(f"count must be above 0 at {needed} points or more, not {n_positive}")
@@ -101,11 +112,12 @@ def fit_count_power_law(
     regressors = np.ones((x.size, 1)) if slope is not None else np.column_stack([np.ones(x.size), u])
     if not _is_determined(regressors, count, is_bound):
         n_known, n_bounds = int((~is_bound & (count > 0)).sum()), int((is_bound & (count > 0)).sum())
-        found = (
-            f"{n_known} known above 0, {(~is_bound).sum() - n_known} of 0, {n_bounds} lower bounds above 0"
-        )
-        raise TooFewPoints(f"count does not determine the law: {found}")
-    likelihood = CountLikelihood(regressors, (slope or 0.0) * (log_x - center), count, is_bound)
+        n_zero = int((~is_bound).sum()) - n_known
+        counts = f"{n_known} known above 0, {n_zero} of 0, {n_bounds} lower bounds above 0"
+        raise TooFewPoints(f"count does not determine the law: {counts}")
+    # Counted in units of the dispersion, they are dispersed as Poisson's.
+    offset = (slope or 0.0) * (log_x - center) - math.log(dispersion)
+    likelihood = CountLikelihood(regressors, offset, count / dispersion, is_bound)
     theta = np.zeros(regressors.shape[1])
     theta[0] = math.log(count.mean())
     theta, value, n_steps = maximise(likelihood.evaluate, theta)
@@ -203,7 +215,7 @@ def _is_determined(regressors: Array, count: Array, is_bound: Mask) -> bool:
 
 
 def _log_at_least(least: Array, mean: Array) -> Array:
-    """Log of the probability that a Poisson count is `least` (1 or more) or more."""
+    """Log of the probability that a Poisson count is `least` (positive) or more."""
     # Γ's distribution function underflows far below its mean; there its series is short, and starts with 1.
     below = mean < least
     share = np.where(below, 1.0, special.gammainc(least, mean))

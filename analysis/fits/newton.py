@@ -43,9 +43,10 @@ def maximise(evaluate: Evaluate, theta: Array) -> tuple[Array, float, int | None
             step = np.linalg.solve(-hessian, gradient)
         except np.linalg.LinAlgError:
             break
-        if np.linalg.norm(step) > _FARTHEST:
+        length = float(np.linalg.norm(step))
+        if length > _FARTHEST:
             break
-        is_last = np.linalg.norm(step) <= _CONVERGED * max(np.linalg.norm(theta), 1.0)
+        is_last = length <= _CONVERGED * max(float(np.linalg.norm(theta)), 1.0)
         floor = value - 1e-9 * (1 + abs(value))
         while True:
             tried = theta + step

@@ -3,14 +3,14 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import event, given, settings
+from hypothesis import assume, event, given, settings
 from hypothesis import strategies as st
 from lifelines import LogNormalAFTFitter
 from scipy import optimize, stats
 
 from quanta.analysis.fits.censored import fit_censored_power_law
 from quanta.analysis.fits.censored_likelihood import CensoredLikelihood
-from quanta.analysis.fits.errors import FitError
+from quanta.analysis.fits.errors import FitError, TooFewPoints
 from quanta.analysis.fits.power_laws import fit_power_law
 from quanta.tasks.frequencies import zipf_frequencies
 
@@ -63,7 +63,7 @@ class TestExactPoints:
         assert fit.sigma == pytest.approx(sigma, abs=1e-10)
         assert fit.log_likelihood == pytest.approx(-10 * (math.log(2 * math.pi * sigma**2) + 1), abs=1e-10)
         assert (fit.n_exact, fit.n_interval, fit.n_left, fit.n_right) == (20, 0, 0, 0)
-        assert (fit.window, fit.converged) == ((1, 1e4), True)
+        assert (fit.window, fit.interval) == ((1, 1e4), None)
 
     @pytest.mark.parametrize("confidence", [0.5, 0.9, 0.99])
     def test_profile_interval_in_closed_form(self, confidence):
@@ -71,9 +71,10 @@ class TestExactPoints:
         fit = fit_censored_power_law(self.X, self.Y, self.Y, confidence=confidence)
         quantile, spread = stats.chi2.ppf(confidence, 1), np.log(self.X).var() * 20
         half = fit.sigma * math.sqrt(20 * math.expm1(quantile / 20) / spread)
-        assert fit.slope_lower == pytest.approx(fit.slope - half, abs=1e-4 * half)
-        assert fit.slope_upper == pytest.approx(fit.slope + half, abs=1e-4 * half)
-        assert fit.confidence == confidence
+        assert fit.interval.lower == pytest.approx(fit.slope - half, abs=1e-4 * half)
+        assert fit.interval.upper == pytest.approx(fit.slope + half, abs=1e-4 * half)
+        rest = fit.interval.estimate, fit.interval.kind, fit.interval.n, fit.interval.confidence
+        assert rest == (fit.slope, "profile likelihood", 20, confidence)
 
     def test_a_fixed_slope_leaves_the_mean(self):
         fit = fit_censored_power_law(self.X, self.Y, self.Y, slope=-1)
@@ -184,11 +185,11 @@ class TestProfileInterval:
             return -optimize.minimize(loss, start, method="Nelder-Mead", options={"xatol": 1e-4}).fun
 
         half = stats.chi2.ppf(0.9, 1) / 2
-        for end in (fit.slope_lower, fit.slope_upper):
+        for end in (fit.interval.lower, fit.interval.upper):
             assert profile(end) == pytest.approx(fit.log_likelihood - half, abs=1e-3)
         # Just inside and outside, where the profile changes by about 2 % of its fall.
         for share, inside in ((0.99, True), (1.01, False)):
-            for end in (fit.slope_lower, fit.slope_upper):
+            for end in (fit.interval.lower, fit.interval.upper):
                 fall = fit.log_likelihood - profile(fit.slope + share * (end - fit.slope))
                 assert (fall < half) == inside
 
@@ -197,8 +198,8 @@ class TestProfileInterval:
         fit = fit_censored_power_law(*points, confidence=0.9)
         held = fit_censored_power_law(*points, slope=fit.slope)
         assert held.log_likelihood == pytest.approx(fit.log_likelihood, abs=1e-9)
-        assert (held.slope_lower, held.confidence) == (None, None)
-        for end in (fit.slope_lower, fit.slope_upper):
+        assert held.interval is None
+        for end in (fit.interval.lower, fit.interval.upper):
             at_end = fit_censored_power_law(*points, slope=end)
             fall = fit.log_likelihood - at_end.log_likelihood
             assert fall == pytest.approx(stats.chi2.ppf(0.9, 1) / 2, abs=1e-3)
@@ -208,7 +209,7 @@ class TestProfileInterval:
         covered = 0
         for _ in range(500):
             fit = fit_censored_power_law(*learning_times(0.4, rng), confidence=0.9)
-            covered += fit.slope_lower <= -1 <= fit.slope_upper
+            covered += fit.interval.lower <= -1 <= fit.interval.upper
         # Three binomial standard errors are 4 %.
         assert covered / 500 == pytest.approx(0.9, abs=0.04)
 
@@ -270,9 +271,9 @@ class TestInvariants:
         other = fit_censored_power_law(x**power, lower, upper, confidence=0.9)
         assert other.slope == pytest.approx(fit.slope / power, rel=1e-8)
         # Ends are found to 1e-4 of a standard error, which is about a fifth of the interval.
-        tolerance = 1e-4 * (other.slope_upper - other.slope_lower)
-        assert other.slope_lower == pytest.approx(fit.slope_lower / power, abs=tolerance)
-        assert other.slope_upper == pytest.approx(fit.slope_upper / power, abs=tolerance)
+        tolerance = 1e-4 * (other.interval.upper - other.interval.lower)
+        assert other.interval.lower == pytest.approx(fit.interval.lower / power, abs=tolerance)
+        assert other.interval.upper == pytest.approx(fit.interval.upper / power, abs=tolerance)
 
     @given(st.integers(0, 100))
     def test_one_over_y_mirrors_left_and_right(self, seed):
@@ -318,17 +319,18 @@ class TestNoScatter:
         x = np.exp(rng.uniform(-3, 3, 30))
         lower, upper = between(factor * 1.01 * x**slope, factor * ratio ** np.arange(-300, 300))
         lower, upper = np.where(x < math.exp(-2), 0, lower), np.where(x > math.exp(2), INF, upper)
+        assume(np.unique(lower[(lower > 0) & (upper < INF)]).size > 1)
         fit = fit_censored_power_law(x, lower, upper, confidence=0.5)
         least, most = self.possible_slopes(x, lower, upper)
         # Lines may miss by 1e-6, and log x extends over more than 1.
         assert fit.slope == pytest.approx((least + most) / 2, abs=1e-6)
         assert abs(fit.slope - slope) <= (most - least) / 2 + 1e-6
-        assert (fit.sigma, fit.log_likelihood, fit.converged) == (0, 0, True)
+        assert (fit.sigma, fit.log_likelihood) == (0, 0)
         line = fit.intercept + fit.slope * np.log(x)
         assert (line >= np.log(np.maximum(lower, 1e-300)) - 1e-6).all()
         assert (line <= np.log(upper) + 1e-6).all()
-        assert fit.slope_lower <= least + 1e-6
-        assert fit.slope_upper >= most - 1e-6
+        assert fit.interval.lower <= least + 1e-6
+        assert fit.interval.upper >= most - 1e-6
         assert "no scatter: lines of slope" in fit.message
 
     @given(st.integers(0, 300))
@@ -362,8 +364,8 @@ class TestNoScatter:
         assert fit.slope == pytest.approx(-0.5, abs=1e-9)
         assert fit.intercept == pytest.approx(math.log(3), abs=1e-9)
         assert (fit.sigma, fit.log_likelihood) == (0, INF)
-        assert fit.slope_lower == pytest.approx(-0.5, abs=1e-6)
-        assert fit.slope_upper == pytest.approx(-0.5, abs=1e-6)
+        assert fit.interval.lower == pytest.approx(-0.5, abs=1e-6)
+        assert fit.interval.upper == pytest.approx(-0.5, abs=1e-6)
 
     def test_a_fixed_slope(self):
         x = np.geomspace(1, 100, 5)
@@ -375,39 +377,62 @@ class TestNoScatter:
         x, lower, upper = np.array([1, 10, 100]), np.array([1, 9, 100]), np.array([1.2, 12, 120])
         fit = fit_censored_power_law(x, lower, upper, confidence=0.999)
         least, most = self.possible_slopes(x, lower, upper)
-        assert fit.slope_lower < least - 0.01 < most + 0.01 < fit.slope_upper
-        for end in (fit.slope_lower, fit.slope_upper):
+        assert fit.interval.lower < least - 0.01 < most + 0.01 < fit.interval.upper
+        for end in (fit.interval.lower, fit.interval.upper):
             held = fit_censored_power_law(x, lower, upper, slope=end)
             assert held.log_likelihood == pytest.approx(-stats.chi2.ppf(0.999, 1) / 2, abs=1e-3)
 
 
-class TestUnknownSlope:
+class TestUndefinedSlope:
     def test_one_learned(self):
         lower, upper = between(100 / P, 100 / P[0] * 1.12 ** np.arange(-9.5, 1.0))
-        with pytest.raises(FitError, match="the slope is unknown: lines of slope -inf to") as caught:
+        assert np.isfinite(upper).sum() == 1
+        with pytest.raises(TooFewPoints, match=r"too few different intervals \(1\), lines of slope -inf"):
             fit_censored_power_law(P, lower, upper, confidence=0.9)
-        partial = caught.value.partial
-        assert math.isnan(partial.slope)
-        assert (partial.n_interval, partial.n_right, partial.converged) == (1, 63, False)
-        # From the top of the interval to the last step at the next frequency, and -1 is among them.
-        flattest = math.log(lower.max() / upper[0]) / math.log(P[1] / P[0])
-        assert (partial.slope_lower, partial.slope_upper) == (-INF, pytest.approx(flattest, abs=1e-4))
+
+    def test_an_early_and_a_final_evaluation(self):
+        # Only a flat line ends at 200 where one is learned and begins there where none is.
+        p = zipf_frequencies(10, 0.4)
+        lower, upper = np.full(10, 200.0), np.full(10, INF)
+        lower[2], upper[2] = 100, 200
+        with pytest.raises(TooFewPoints, match=r"too few different intervals \(1\), lines of slope 0 to 0"):
+            fit_censored_power_law(p, lower, upper)
+
+    @given(st.integers(1, 63), st.floats(1.01, 1e6))
+    def test_however_many_share_the_interval(self, n_learned, ratio):
+        learned = np.arange(64) < n_learned
+        lower, upper = np.where(learned, 100, 100 * ratio), np.where(learned, 100 * ratio, INF)
+        with pytest.raises(TooFewPoints, match="too few different intervals"):
+            fit_censored_power_law(P, lower, upper)
+
+    def test_not_where_there_is_scatter(self):
+        # One is learned too early for a line through all, and one too late.
+        lower, upper = np.array([0, 200, 100, 100, 0, 200]), np.array([100, INF, 200, 200, 100, INF])
+        fit = fit_censored_power_law([1, 2, 3, 4, 5, 9], lower, upper)
+        assert fit.sigma > 0.1
+        assert 0.1 < fit.slope < 1
+
+    def test_not_where_the_values_are_known(self):
+        assert fit_censored_power_law([1, 2, 3], [5, 5, 5], [5, 5, 5]).slope == pytest.approx(0, abs=1e-6)
 
     @pytest.mark.parametrize("sign", [-1, 1])
     def test_all_learned_at_one_x(self, sign):
         # Three seeds that learn the same subtask at different steps: the steeper, the later the others.
         x, lower, upper = np.array([2.0, 2, 2, 1, 3]), [1, 2, 3, 5, 0], [1, 2, 3, INF, 0.5]
-        with pytest.raises(FitError, match="only points at one x have both bounds") as caught:
+        with pytest.raises(TooFewPoints, match="only points at one x have both bounds"):
             fit_censored_power_law(x**sign, lower, upper, confidence=0.9)
-        assert math.isnan(caught.value.partial.slope)
-        assert caught.value.partial.slope_lower is None
+
+    def test_lines_however_steep(self):
+        # Two seeds that learn the first of two subtasks, in intervals that overlap.
+        with pytest.raises(TooFewPoints, match="undefined: lines of slope -inf to"):
+            fit_censored_power_law([2, 2, 1, 1], [10, 11, 12, 12], [12, 13, INF, INF])
 
     def test_a_likelihood_that_is_flat_to_rounding(self):
         # At x = 1 log y is known to ±0.001 and at x = 2 to ±300 of that: no slope in between is likelier.
         x, lower, upper = [1, 1, 2, 2], [1, 1.002, 0.5, 0.5], [1, 1.002, 1.5, 1.5]
         with pytest.raises(FitError, match="finds no maximum of the likelihood") as caught:
             fit_censored_power_law(x, lower, upper)
-        assert not caught.value.partial.converged
+        assert caught.value.partial.n_interval == 2
 
 
 class TestRefusals:
@@ -416,7 +441,26 @@ class TestRefusals:
         [
             ([1, 2], [1, 1], [2, 2], "must bound at least 3 points, not 2"),
             ([1, 2, 3], [1, 1, 0], [2, 2, INF], "must bound at least 3 points, not 2"),
-            ([], [], [], "must bound at least 3 points, not 0"),
+            ([], [], [], "both bound at least one point"),
+            ([5, 5, 5], [1, 2, 3], [2, 3, 4], "at least two different values, not only 5"),
+            ([1, 2, 3], [1, 2, 3], [INF] * 3, "0 points have only an upper bound and 3 only a lower"),
+            ([1, 2, 3], [0, 0, 0], [1, 2, 3], "3 points have only an upper bound and 0 only a lower"),
+            ([1, 2, 3], [0, 2, 0], [1, INF, 3], "2 points have only an upper bound and 1 only a lower"),
+        ],
+    )
+    def test_too_few_points(self, x, lower, upper, message):
+        with pytest.raises(TooFewPoints, match=message):
+            fit_censored_power_law(x, lower, upper)
+
+    def test_a_held_slope_needs_one_point_with_both_bounds(self):
+        fit = fit_censored_power_law([4, 4], [9, 0], [16, INF], slope=-1)
+        assert math.exp(fit.intercept) == pytest.approx(4 * 12)
+        with pytest.raises(TooFewPoints, match="0 points have only an upper bound and 2 only a lower"):
+            fit_censored_power_law([4, 5], [9, 9], [INF, INF], slope=-1)
+
+    @pytest.mark.parametrize(
+        ("x", "lower", "upper", "message"),
+        [
             ([1, 2, 3], [1, 1, 1], [2, 2], r"same length, not \(3,\), \(3,\) and \(2,\)"),
             ([[1, 2, 3]], [[1, 1, 1]], [[2, 2, 2]], "one dimension"),
             ([0, 1, 2], [1, 1, 1], [2, 2, 2], "x must be positive and finite, not 0"),
@@ -428,15 +472,12 @@ class TestRefusals:
             ([1, 2, 3], [0, 1, 1], [0, 2, 2], "upper must be positive, not 0"),
             ([1, 2, 3], [1, 1, 1], [2, math.nan, 2], "upper must be positive, not nan"),
             ([1, 2, 3], [1, 3, 1], [2, 2, 2], "lower must not exceed upper, not 3 and 2"),
-            ([5, 5, 5], [1, 2, 3], [2, 3, 4], "at least two different values, not only 5"),
-            ([1, 2, 3], [1, 2, 3], [INF] * 3, "0 points have only an upper bound and 3 only a lower"),
-            ([1, 2, 3], [0, 0, 0], [1, 2, 3], "3 points have only an upper bound and 0 only a lower"),
-            ([1, 2, 3], [0, 2, 0], [1, INF, 3], "2 points have only an upper bound and 1 only a lower"),
         ],
     )
     def test_points(self, x, lower, upper, message):
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises(ValueError, match=message) as caught:
             fit_censored_power_law(x, lower, upper)
+        assert not isinstance(caught.value, TooFewPoints)
 
     @pytest.mark.parametrize(
         ("options", "message"),

@@ -66,6 +66,27 @@ class TestOracles:
         )
         assert found.intercept == pytest.approx(oracle.x, abs=1e-6)
 
+    @pytest.mark.parametrize("dispersion", [0.01, 0.3, 3.0])
+    def test_other_dispersions(self, dispersion):
+        x, count, is_bound = draw(seed=4)
+        found = fit_count_power_law(x, count, is_bound, dispersion=dispersion)
+
+        def loss(line):
+            mean = np.exp(line[1] + line[0] * np.log(x / 1e4))
+            least = np.where(count > 0, count, 1) / dispersion
+            at_least = np.where(count > 0, stats.gamma.logcdf(mean / dispersion, least), 0.0)
+            return -np.where(is_bound, at_least, (count * np.log(mean) - mean) / dispersion).sum()
+
+        options = {"xatol": 1e-10, "fatol": 1e-12, "maxiter": 10**4}
+        start = [found.slope, math.log(found.predict(1e4)) + 0.1]
+        oracle = optimize.minimize(loss, start, method="Nelder-Mead", options=options)
+        assert found.slope == pytest.approx(oracle.x[0], abs=1e-5)
+        without = ~is_bound
+        known = (values[without] for values in (x, count, is_bound))
+        alone = fit_count_power_law(*known, dispersion=dispersion).slope
+        known = (values[without] for values in (x, count, is_bound))
+        assert alone == pytest.approx(fit_count_power_law(*known).slope, abs=1e-8)
+
     @pytest.mark.parametrize("seed", range(3))
     def test_derivatives(self, seed):
         x, count, is_bound = draw(seed=seed)
@@ -206,6 +227,13 @@ def test_refuses(arguments, message):
         fit_count_power_law(*arguments)
 
 
-def test_refuses_a_slope_without_end():
-    with pytest.raises(ValueError, match="slope must be finite, not inf"):
-        fit_count_power_law([1, 2], [1, 1], [False, False], slope=math.inf)
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"slope": math.inf}, "slope must be finite, not inf"),
+        ({"dispersion": 0.0}, "dispersion must be positive and finite, not 0.0"),
+    ],
+)
+def test_refuses_options(options, message):
+    with pytest.raises(ValueError, match=message):
+        fit_count_power_law([1, 2], [1, 1], [False, False], **options)
