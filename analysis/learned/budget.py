@@ -126,6 +126,38 @@ def measure_budget(
     return Budget(x, parts, whole[:, 0], exponents)
 
 
+def measure_drift(trace: Trace, tau: float = 0.1, fall: float = FALL) -> Array:
+    """Exponent of the loss that changes along a trace without anything being learned.
+
+    Between neighbouring places, the change of those subtasks that are learned, unlearned or stuck half-way at
+    both. The budget's parts D and R are what lies off chance and off 0 at a point; of a loss that is not learned
+    and is a share c(N) of chance everywhere, D and the excess of C over what is measured cancel, this does not.
+
+    Parameters
+    ----------
+    trace : Trace
+    tau, fall : float
+        As in `split_loss`.
+
+    Returns
+    -------
+    ndarray, shape (S,)
+        Positive for what falls; NaN where it is not known what still falls.
+    """
+    mass = trace.frequency * trace.chance
+    left, half = trace.left, (trace.left >= tau) & (trace.left < 1 - tau)
+    falls = np.where(half & np.isnan(trace.at_half), np.nan, half & (left < (1 - fall) * trace.at_half))
+    state = (left >= tau).astype(int) + (left >= 1 - tau)
+    same = np.where(state[:, 1:] == state[:, :-1], 1.0, 0.0) * (1 - falls[:, 1:]) * (1 - falls[:, :-1])
+    change = (same * np.diff(left, axis=1)) @ mass
+    loss = trace.mean_loss
+    with np.errstate(divide="ignore", invalid="ignore"):
+        of_log = change / logarithmic_mean(loss[:, :-1], loss[:, 1:])
+    path = np.concatenate([np.zeros((len(left), 1)), of_log.cumsum(axis=1)], axis=1)
+    log_x = np.log(trace.x) - np.log(trace.x).mean()
+    return np.asarray(-(path @ log_x) / (log_x @ log_x))
+
+
 def split_exponent(x: Array, parts: Array, loss: Array) -> Array:
     """Split the least-squares exponent of log loss on log x among the parts of the loss.
 

@@ -6,13 +6,15 @@ those of the first and of the later half of the ranks learned, and of their quar
 Shapes: S seeds, K subtasks.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from quanta.analysis.fits.censored import fit_censored_power_law
-from quanta.analysis.fits.errors import NoEstimate
+from quanta.analysis.fits.counts import fit_count_power_law
+from quanta.analysis.fits.errors import NoEstimate, TooFewPoints
 
 Array = NDArray[np.float64]
 
@@ -21,6 +23,11 @@ MIN_IN_PART = 3
 MIN_INTERVALS = 4
 """Different evaluations between which they must have been learned: in fewer, the intervals' ends and not the times make
 the slope."""
+MIN_FULL = 0.5
+"""Share of networks whose count is their room, below which bounds would make the law."""
+DISPERSION = 0.1
+"""Variance of a count over that of Poisson's law: what is rounded to a whole number varies by a quarter at most, and
+does not grow with the count."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,11 +92,10 @@ def measure_time_law(frequency: Array, lower: Array, upper: Array, *, parts: boo
 
 
 def measure_count_law(n_parameters: Array, n_learned: NDArray[np.int64], is_full: NDArray[np.bool_]) -> Array:
-    """Measure γ in n ∝ N^γ in each seed, by censored regression of the room r that networks have.
+    """Measure γ in n ∝ N^γ in each seed.
 
-    The count n of a full network says that its room is between n − 1 and n + 1, whether a part of a subtask is
-    rounded down or up; of any other that it is more than n − 1. So no network is left out, and none that would
-    have learned more pulls the law down.
+    The count of a full network is its room, that of any other a lower bound: no network is left out, and none
+    that would have learned more pulls the law down.
 
     Parameters
     ----------
@@ -99,11 +105,14 @@ def measure_count_law(n_parameters: Array, n_learned: NDArray[np.int64], is_full
     Returns
     -------
     ndarray, shape (S,)
-        NaN where too few networks are full.
+        NaN where less than `MIN_FULL` of the networks are full, or they do not determine it.
     """
-    lower = np.maximum(n_learned - 1.0, 0)
-    upper = np.where(is_full, n_learned + 1.0, np.inf)
-    return np.array([-_fit(n_parameters, *bounds)[0] for bounds in zip(lower, upper, strict=True)])
+    found = np.full(len(n_learned), np.nan)
+    for seed, (counts, full) in enumerate(zip(n_learned, is_full, strict=True)):
+        if full.mean() >= MIN_FULL:
+            with suppress(TooFewPoints):
+                found[seed] = fit_count_power_law(n_parameters, counts, ~full, dispersion=DISPERSION).slope
+    return found
 
 
 def likelihood_of_slope(frequency: Array, lower: Array, upper: Array, beta: float | None) -> Array:
@@ -116,7 +125,7 @@ def _fit(x: Array, lower: Array, upper: Array, slope: float | None = None) -> tu
     """Return β, scatter and log-likelihood; NaN where there is no fit."""
     try:
         fit = fit_censored_power_law(x, lower, upper, slope=slope)
-    except (NoEstimate, ValueError):
+    except NoEstimate:
         return np.nan, np.nan, np.nan
     return -fit.slope, fit.sigma, fit.log_likelihood
 

@@ -32,6 +32,9 @@ lies outside; in worlds that are true the share is from .97 to 1.04, since what 
 MAX_FALLING = 0.25
 """Share of the exponent in what still falls, up to which falling in drops is on its way to be counted. With more, the
 networks are so far from done that the count at the end says little."""
+DRIFT_TOLERANCE = 0.08
+"""About 0, of the exponent in loss that changes without anything being learned. Where a sixth of the exponent does, .10
+to .13 is seen so, since what crosses a threshold by drifting counts as learned; in true worlds it is within .02."""
 MIN_DROP_SHARE = 0.9
 """A quantum of the multilinear model has .97 of its fall within a factor 10 of steps; the sharpest smooth mode,
 (1+(p t)²)^-2, has .88."""
@@ -39,6 +42,7 @@ SMOOTH_SHARE = 0.75
 """Below it the claim fails: an exponential mode, the sharpest that gradient flow has, is at .70."""
 
 COUNT_WINDOW = (1 - COUNT_TOLERANCE, 1 + COUNT_TOLERANCE)
+DRIFT_WINDOW = (-DRIFT_TOLERANCE, DRIFT_TOLERANCE)
 DROPS_WINDOW = (MIN_DROP_SHARE, 1.0)
 
 
@@ -132,3 +136,15 @@ def claim_count(axis: Axis, here: AtTau, budget: Budget, drops: Claim, confidenc
         needs=None if inside else seeds_needed(ends[-1], COUNT_WINDOW, confidence),
         p_fails=p_fails,
     )
+
+
+def claim_drift(axis: Axis, here: AtTau, confidence: float) -> Claim:
+    """Ask along N or D whether the loss changes without anything being learned."""
+    if p_beyond(here.budgets[axis.name].exponent, 0.0, 1) > (1 - confidence) / 2:
+        why = f"The loss does not clearly fall along {axis.name}."
+        return unknown(axis.name, "drift", DRIFT_WINDOW, why, None)
+    why = (
+        f"Of the exponent along {axis.name} {{}} is loss that changes without anything being learned: of subtasks "
+        "that are learned, unlearned or stuck at two neighbouring sizes."
+    )
+    return hold(axis.name, "drift", here.drifts[axis.name], DRIFT_WINDOW, confidence, why)

@@ -14,7 +14,7 @@ import xarray as xr
 from quanta.analysis import axes
 from quanta.analysis.learned.times import TAU
 from quanta.analysis.verdict.claims import Claim, settle
-from quanta.analysis.verdict.count import claim_count, claim_drops
+from quanta.analysis.verdict.count import claim_count, claim_drift, claim_drops
 from quanta.analysis.verdict.exponents import Exponent, exponents
 from quanta.analysis.verdict.growth import claim_beta, claim_gamma, claim_order
 from quanta.analysis.verdict.statistics import TAUS, AtTau, Statistics, measure
@@ -211,7 +211,8 @@ def claims_of(here: AtTau, name: str, confidence: float) -> tuple[Claim, ...]:
     if name == "count":
         drops = claim_drops(here, confidence)
         counts = [claim_count(axis, here, here.budgets[axis.name], drops, confidence) for axis in along]
-        return settle([*counts, drops], confidence)
+        drifts = [claim_drift(axis, here, confidence) for axis in along]
+        return settle([*counts, *drifts, drops], confidence)
     claims = [claim_order(here, confidence)]
     claims += [claim_beta(axis, here, confidence) for axis in (axes.S, axes.D) if axis.name in here.time_laws]
     if axes.N in along:
@@ -223,10 +224,13 @@ def outcome_of(claims: Sequence[Claim]) -> Outcome:
     """Sum up the claims of a question."""
     if any(claim.holds is False for claim in claims):
         return "rejected"
-    # Of the count along N and D one is enough: along the other there may be nothing to explain.
-    sizes = [claim for claim in claims if claim.name == "count"]
-    others = [claim for claim in claims if claim.name != "count" and claim.asked]
-    supported = all(claim.holds for claim in others) and (not sizes or any(claim.holds for claim in sizes))
+    # Along N or D: along the other there may be nothing to explain.
+    along = {claim.axis: True for claim in claims if claim.name == "count"}
+    for claim in claims:
+        if claim.axis in along and claim.name in ("count", "drift"):
+            along[claim.axis] &= claim.holds is True
+    others = [claim for claim in claims if claim.name not in ("count", "drift") and claim.asked]
+    supported = all(claim.holds for claim in others) and (not along or any(along.values()))
     return "supported" if supported else "inconclusive"
 
 

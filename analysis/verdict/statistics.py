@@ -20,7 +20,7 @@ from quanta.analysis import axes
 from quanta.analysis.axes import Axis, Trace
 from quanta.analysis.fits.errors import NoEstimate
 from quanta.analysis.fits.power_laws import fit_power_law
-from quanta.analysis.learned.budget import Budget, measure_budget
+from quanta.analysis.learned.budget import Budget, measure_budget, measure_drift
 from quanta.analysis.learned.drops import Drops, measure_drops
 from quanta.analysis.learned.growth import TimeLaw, likelihood_of_slope, measure_count_law, measure_time_law
 from quanta.analysis.learned.left import METRICS, Left, measure_left, trace
@@ -72,6 +72,16 @@ class AtTau:
     def budgets(self) -> dict[str, Budget]:
         """Of every resource that varies, by its name."""
         return {name: measure_budget(one, self.tau) for name, one in self.base.traces.items()}
+
+    @cached_property
+    def drifts(self) -> dict[str, Array]:
+        """Share of the exponent in loss that changes without anything being learned, by axis, shape (S,)."""
+        found = {}
+        for name, one in self.base.traces.items():
+            exponent = self.budgets[name].exponent
+            with np.errstate(divide="ignore", invalid="ignore"):
+                found[name] = measure_drift(one, self.tau) / np.where(exponent == 0, np.nan, exponent)
+        return found
 
     @cached_property
     def time_laws(self) -> dict[str, TimeLaw]:
