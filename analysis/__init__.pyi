@@ -13,4 +13,32 @@ from .verdict.claims import Claim
 from .verdict.exponents import Exponent
 from .verdict.statistics import Statistics, measure
 
-__all__ = ["Axis","Trace","CensoredFit","fit_censored_power_law","FitError","NoEstimate","TooFewPoints","Interval","Left","measure_left","trace","Budget","measure_budget","Drops","measure_drops","count_learned","learning_times","select","concordance","simulate","Question","Verdict","judge","Claim","Exponent","Statistics","measure"]
+__all__ = [
+    "Axis",
+    "Trace",
+    "CensoredFit",
+    "fit_censored_power_law",
+    "FitError",
+    "NoEstimate",
+    "TooFewPoints",
+    "Interval",
+    "Left",
+    "measure_left",
+    "trace",
+    "Budget",
+    "measure_budget",
+    "Drops",
+    "measure_drops",
+    "count_learned",
+    "learning_times",
+    "select",
+    "concordance",
+    "simulate",
+    "Question",
+    "Verdict",
+    "judge",
+    "Claim",
+    "Exponent",
+    "Statistics",
+    "measure",
+]

@@ -95,7 +95,9 @@ def measure_count_law(n_parameters: Array, n_learned: NDArray[np.int64], is_full
     """Measure γ in n ∝ N^γ in each seed.
 
     The count of a full network is its room, that of any other a lower bound: no network is left out, and none
-    that would have learned more pulls the law down.
+    that would have learned more pulls the law down. Whether room for a part of a subtask is rounded down, so that
+    it is half a subtask more than the count on average, or to the nearest, is not known, and matters where
+    counts are small: of the two the one is taken that lets the full networks of all seeds lie closer to their laws.
 
     Parameters
     ----------
@@ -107,12 +109,18 @@ def measure_count_law(n_parameters: Array, n_learned: NDArray[np.int64], is_full
     ndarray, shape (S,)
         NaN where less than `MIN_FULL` of the networks are full, or they do not determine it.
     """
-    found = np.full(len(n_learned), np.nan)
-    for seed, (counts, full) in enumerate(zip(n_learned, is_full, strict=True)):
-        if full.mean() >= MIN_FULL:
+    readings = []
+    for halves in (2 * n_learned, 2 * n_learned + 1):
+        slopes, misfit = np.full(len(n_learned), np.nan), 0.0
+        for seed, (counts, full) in enumerate(zip(halves, is_full, strict=True)):
+            if full.mean() < MIN_FULL:
+                continue
             with suppress(TooFewPoints):
-                found[seed] = fit_count_power_law(n_parameters, counts, ~full, dispersion=DISPERSION).slope
-    return found
+                fit = fit_count_power_law(n_parameters, counts, ~full, dispersion=2 * DISPERSION)
+                expected = np.exp(fit.intercept + fit.slope * np.log(n_parameters[full]))
+                slopes[seed], misfit = fit.slope, misfit + ((counts[full] - expected) ** 2 / expected).sum()
+        readings.append((misfit, slopes))
+    return min(readings, key=lambda reading: reading[0])[1]
 
 
 def likelihood_of_slope(frequency: Array, lower: Array, upper: Array, beta: float | None) -> Array:
@@ -142,7 +150,9 @@ def _fit_part(x: Array, lower: Array, upper: Array, part: int, n_parts: int) -> 
     return _fit_times(x[inside], lower[inside], upper[inside])[0]
 
 
-def _fit_times(x: Array, lower: Array, upper: Array, slope: float | None = None) -> tuple[float, float, float]:
+def _fit_times(
+    x: Array, lower: Array, upper: Array, slope: float | None = None
+) -> tuple[float, float, float]:
     """As `_fit`, where evaluations tell the times apart."""
     seen = (lower > 0) & np.isfinite(upper)
     if np.unique(lower[seen]).size < MIN_INTERVALS:

@@ -46,9 +46,7 @@ def select(curves: xr.Dataset, alpha: float | None = None, n_train: float | None
     return found if n_train is None else _select_one(found, "n_train", n_train, keep=True)
 
 
-def _select_one(
-    curves: xr.Dataset, axis: str, chosen: float | None, *, keep: bool = False
-) -> xr.Dataset:
+def _select_one(curves: xr.Dataset, axis: str, chosen: float | None, *, keep: bool = False) -> xr.Dataset:
     values = np.atleast_1d(curves[axis].values)
     available = ", ".join(f"{value:g}" for value in values)
     if chosen is None:

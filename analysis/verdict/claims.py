@@ -64,7 +64,9 @@ class Claim:
     asked: bool = True
 
 
-def unknown(axis: str, name: str, window: Window, why: str, needs: str | None, *, asked: bool = True) -> Claim:
+def unknown(
+    axis: str, name: str, window: Window, why: str, needs: str | None, *, asked: bool = True
+) -> Claim:
     """Make a claim whose statistic is not known."""
     return Claim(axis, name, None, None, None, window, None, why, needs, asked=asked)
 

@@ -113,9 +113,7 @@ def claim_gamma(here: AtTau, confidence: float) -> Claim:
             f"In {here.is_full.sum()} of {here.is_full.size} networks room is the limit: too few to say how it "
             "grows; the others would have learned more."
         )
-        return unknown(
-            "N", "room", GAMMA_WINDOW, why, "training at least twice as long", asked=False
-        )
+        return unknown("N", "room", GAMMA_WINDOW, why, "training at least twice as long", asked=False)
     n_full = int(here.is_full.sum())
     why = (
         f"The count grows with the number of parameters to the power {{}}; {n_full} of {here.is_full.size} "
@@ -141,7 +139,9 @@ def nearest_law(here: AtTau, confidence: float) -> list[dict[str, float | str | 
         laws["clock"] = clock_beta(alpha)
     found = here.likelihoods(list(laws.values()))
     mean = {name: mean_over_seeds(found[:, i], confidence).estimate for i, name in enumerate(laws)}
-    ranked = sorted((name for name in laws if name != "free"), key=lambda name: -np.nan_to_num(mean[name], nan=-np.inf))
+    ranked = sorted(
+        (name for name in laws if name != "free"), key=lambda name: -np.nan_to_num(mean[name], nan=-np.inf)
+    )
     best = list(laws).index(ranked[0])
     rows: list[dict[str, float | str | None]] = []
     for name in [*ranked, "free"]:
@@ -149,7 +149,9 @@ def nearest_law(here: AtTau, confidence: float) -> list[dict[str, float | str | 
         rows.append(
             {
                 "law": name,
-                "beta": laws[name] if name != "free" else mean_over_seeds(here.time_laws["S"].beta, confidence).estimate,
+                "beta": laws[name]
+                if name != "free"
+                else mean_over_seeds(here.time_laws["S"].beta, confidence).estimate,
                 "log_likelihood": mean[name],
                 "behind": behind.estimate,
                 "lower": behind.lower,

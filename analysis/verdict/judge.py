@@ -120,7 +120,12 @@ class Verdict:
 
 
 def judge(
-    curves: xr.Dataset, *, tau: float = TAU, confidence: float = 0.9, taus: Sequence[float] = TAUS, seed: int = 0
+    curves: xr.Dataset,
+    *,
+    tau: float = TAU,
+    confidence: float = 0.9,
+    taus: Sequence[float] = TAUS,
+    seed: int = 0,
 ) -> Verdict:
     """Judge a slice: whether its loss follows from the count, and whether the count grows as it should.
 
@@ -253,13 +258,17 @@ def _notes(statistics: Statistics) -> list[str]:
     if left.chance_source == "measured":
         notes.append(f"chance was measured where subtasks stay unlearned: {left.chance[0]:.3g} bits")
     if left.chance_source == "assumed":
-        notes.append("chance is not known and was taken as 1 bit: too few subtasks rest unlearned to measure it")
+        notes.append(
+            "chance is not known and was taken as 1 bit: too few subtasks rest unlearned to measure it"
+        )
     start = float((left.share[..., 0, :] * left.chance).mean())
     if left.chance_source != "given" and abs(start / math.log(2) - 1) < 0.03:
         notes.append(f"losses begin at {start:.3g}, which is ln 2: are they in nats, not bits?")
     relapse = float(left.relapse[-1].mean())
     if relapse > 0.05:
-        notes.append(f"measured losses lie {relapse:.0%} above the monotone ones: much is forgotten, or noisy")
+        notes.append(
+            f"measured losses lie {relapse:.0%} above the monotone ones: much is forgotten, or noisy"
+        )
     return notes
 
 

@@ -110,7 +110,10 @@ class AtTau:
         """C at the widest if S_k ∝ 1/p_k and log S_k scatters as it does, shape (S,)."""
         scatter, n = self.time_laws["S"].scatter, self.n_learned[:, -1]
         return np.array(
-            [expected_concordance(self.base.left.frequency, *of_seed) for of_seed in zip(scatter, n, strict=True)]
+            [
+                expected_concordance(self.base.left.frequency, *of_seed)
+                for of_seed in zip(scatter, n, strict=True)
+            ]
         )
 
     @cached_property
