@@ -58,7 +58,7 @@ _FLAGS = (
 )
 _SOURCES = ("ladder.c", "ladder_tables.h", "ladder_tiles.h")
 _BLOCK_BYTES = 128
-"""Size of a block of columns in ladder.c: two vectors of 64 bytes."""
+"""Size of a block of columns in ladder.c: a whole number of vectors of any processor."""
 
 _POINTERS = (
     "first_block",

@@ -12,12 +12,21 @@
 #include <string.h>
 #include <tgmath.h>
 
-#define VECTORS 2
-#define LANES (64 / (long)sizeof(REAL))
-#define COLUMNS (VECTORS * LANES)
+/* Bytes of a vector: those of the processor's registers. Of wider ones than it has, compilers make slow code. */
+#if defined __AVX512F__
+#define VECTOR_BYTES 64
+#elif defined __AVX__
+#define VECTOR_BYTES 32
+#else
+#define VECTOR_BYTES 16
+#endif
+
+#define BLOCK_BYTES 128
+#define VECTORS (BLOCK_BYTES / VECTOR_BYTES)
+#define COLUMNS (BLOCK_BYTES / (long)sizeof(REAL))
 #define ROWS 512 /* samples worked on at a time, so that their activations stay in the second cache */
 
-typedef REAL vector __attribute__((vector_size(64)));
+typedef REAL vector __attribute__((vector_size(VECTOR_BYTES)));
 typedef REAL half __attribute__((vector_size(32)));
 typedef REAL quarter __attribute__((vector_size(16)));
 typedef __typeof__((vector){0} > (vector){0}) mask;
@@ -45,9 +54,10 @@ typedef struct {
 /* The value where the mask is set, else 0. */
 static inline vector keep(mask m, vector value) { return (vector)(m & (mask)value); }
 
-static inline REAL sum_lanes(vector values) {
+/* The sum of 64 bytes of values, in an order that is the same for every size of vector. */
+static inline REAL sum_lanes(const vector values[VECTORS / 2]) {
     half halves[2];
-    memcpy(halves, &values, sizeof values);
+    memcpy(halves, values, sizeof halves);
     halves[0] += halves[1];
     quarter quarters[2];
     memcpy(quarters, halves, sizeof quarters);
@@ -122,11 +132,11 @@ static void forward(const ladder *l, long q, const int64_t *subtask, inputs *bit
     const block readout = load(l->readout + l->first_column[q], l->n_used[q]), *rows = l->rows + q * l->n_subtasks;
     multiply(l, q, bits, n_rows, hidden);
     for (long b = 0; b < n_rows; b++) {
-        vector product = {0};
+        vector product[VECTORS / 2] = {0};
         for (int v = 0; v < VECTORS; v++) {
             const vector h = hidden[b].v[v] + rows[subtask[b]].v[v];
             hidden[b].v[v] = keep(~(h <= 0), h); /* not h > 0, which would turn NaN into 0 */
-            product += hidden[b].v[v] * readout.v[v];
+            product[v % (VECTORS / 2)] += hidden[b].v[v] * readout.v[v];
         }
         margin[b] += sum_lanes(product);
     }

@@ -2,7 +2,8 @@
 
    A bit is exact in bfloat16 and a float is the exact sum of three bfloat16 terms, so TERMS = 3 products of
    bfloat16, summed in float32, are the product in float32. A tile is 16 rows of 64 bytes: floats (16, 16), the
-   left factor (16, 32), or the right factor (32, 16) with its rows in pairs. */
+   left factor (16, 32), or the right factor (32, 16) with its rows in pairs; a vector is a row, since processors
+   with tiles have vectors of 64 bytes. */
 
 #include <immintrin.h>
 #include <sys/syscall.h>
