@@ -22,16 +22,15 @@ static long padded(long n_bits) { return (n_bits + 31) / 32 * 32; }
 static long weight_bytes(long n_bits) { return TERMS * VECTORS * padded(n_bits) * 16 * sizeof(bf16); }
 static long gradient_bytes(long n_bits) { return VECTORS * padded(n_bits) * 16 * sizeof(float); }
 
-static inputs new_inputs(long n_bits) {
+static bool new_inputs(long n_bits, inputs *bits) {
     const long n = padded(n_bits);
-    inputs bits = {
-        aligned_alloc(64, ROWS * n * sizeof(bf16)),
-        aligned_alloc(64, n * STRIDE * sizeof(bf16)),
-        aligned_alloc(64, TERMS * VECTORS * ROWS * 16 * sizeof(bf16)),
-    };
-    memset(bits.rows, 0, ROWS * n * sizeof(bf16));
-    memset(bits.columns, 0, n * STRIDE * sizeof(bf16));
-    return bits;
+    bits->rows = aligned_alloc(64, ROWS * n * sizeof(bf16));
+    bits->columns = aligned_alloc(64, n * STRIDE * sizeof(bf16));
+    bits->errors = aligned_alloc(64, TERMS * VECTORS * ROWS * 16 * sizeof(bf16));
+    if (!bits->rows || !bits->columns || !bits->errors) return false;
+    memset(bits->rows, 0, ROWS * n * sizeof(bf16));
+    memset(bits->columns, 0, n * STRIDE * sizeof(bf16));
+    return true;
 }
 
 static void free_inputs(inputs *bits) { free(bits->rows), free(bits->columns), free(bits->errors); }

@@ -218,6 +218,11 @@ class Population(nn.Module):
         """Whether the compiled fast path is used."""
         return self._kernel is not None
 
+    @property
+    def compiled_for(self) -> str:
+        """The instructions that the compiled fast path uses, such as "AVX2"; "none" where torch computes."""
+        return "none" if self._kernel is None else self._kernel.compiled_for
+
     @torch.no_grad()
     def _compute_gradients_by_hand(self, subtask: Tensor, bits: Tensor, label: Tensor) -> None:
         """Compute the gradients of one hidden layer without autograd.

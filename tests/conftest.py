@@ -1,4 +1,3 @@
-import os
 import shutil
 
 import pytest
@@ -6,6 +5,7 @@ import torch
 from hypothesis import settings
 
 from quanta import population as population_module
+from quanta.kernel import find_compiler
 from quanta.spec import load_study
 from quanta.store import RunDirectory
 from quanta.sweep import run_sweep
@@ -48,10 +48,10 @@ def _one_thread():
 @pytest.fixture(scope="session")
 def compiler():
     """A C compiler, without which there is no compiled path to test."""
-    found = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
-    if found is None:
+    try:
+        return " ".join(find_compiler())
+    except FileNotFoundError:
         pytest.skip("no C compiler")
-    return found
 
 
 @pytest.fixture
