@@ -16,15 +16,17 @@ import torch
 from numpy.typing import NDArray
 
 from analysis import fit_power_law
-from benchmarks.competitors import Careful, Competitor, Floor, Ours, Published, Sampling, Vmap
+from benchmarks.competitors import Careful, Competitor, Floor, Ours, Published, Sampling, Torch, Vmap
 from quanta import __version__
 from quanta.device import describe_cpu
 from quanta.spec import PopulationSpec, UnitSpec, load_study
+from quanta.training import make_population
 
 Name = TypeVar("Name")
 
 COMPETITORS: dict[str, type[Competitor]] = {
     "ours": Ours,
+    "torch": Torch,
     "published": Published,
     "careful": Careful,
     "vmap": Vmap,
@@ -141,6 +143,7 @@ def measure(effort: Effort, say: Callable[[str], None]) -> dict[str, Any]:
     dict
         Plain Python types; docs/benchmarks.md says what is in it.
     """
+    units = make_units(effort)
     result: dict[str, Any] = {
         "schema": 1,
         "date": datetime.now(UTC).date().isoformat(),
@@ -152,6 +155,7 @@ def measure(effort: Effort, say: Callable[[str], None]) -> dict[str, Any]:
             "quanta": __version__,
         },
         "threads": torch.get_num_threads(),
+        "compiled_for": make_population(units["ladder20"]).compiled_for,
         "command": " ".join(["python -m benchmarks", *sys.argv[1:]]),
         "quick": effort is QUICK,
         "sizes": {},
@@ -163,7 +167,6 @@ def measure(effort: Effort, say: Callable[[str], None]) -> dict[str, Any]:
         "memory": {},
         "precision": {},
     }
-    units = make_units(effort)
     for size, unit in units.items():
         say(f"timing {size}")
         _add_size(result, size, unit, effort)
