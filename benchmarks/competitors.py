@@ -78,6 +78,14 @@ class Ours(Competitor):
         return own_threads(self.trainer.population)
 
 
+class Torch(Ours):
+    """Our step as it is where there is no compiler."""
+
+    def __init__(self, unit: UnitSpec) -> None:
+        super().__init__(unit)
+        self.trainer.population._kernel = None
+
+
 class Sampling(Ours):
     """The part of our step that draws the batch."""
 

@@ -15,17 +15,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.competitors import Careful, Competitor, Floor, Ours, Published, Sampling, Vmap
+from benchmarks.competitors import Careful, Competitor, Floor, Ours, Published, Sampling, Torch, Vmap
 from quanta import __version__
-from quanta.analysis import fit_power_law
+from quanta.analysis.fits.power_laws import fit_power_law
 from quanta.study.sections import PopulationSpec
 from quanta.study.spec import UnitSpec, load_study
 from quanta.training.device import describe_cpu
+from quanta.training.trainer import make_population
 
 Name = TypeVar("Name")
 
 COMPETITORS: dict[str, type[Competitor]] = {
     "ours": Ours,
+    "torch": Torch,
     "published": Published,
     "careful": Careful,
     "vmap": Vmap,
@@ -142,6 +144,7 @@ def measure(effort: Effort, say: Callable[[str], None]) -> dict[str, Any]:
     dict
         Plain Python types; docs/benchmarks.md says what is in it.
     """
+    units = make_units(effort)
     result: dict[str, Any] = {
         "schema": 1,
         "date": datetime.now(UTC).date().isoformat(),
@@ -153,6 +156,7 @@ def measure(effort: Effort, say: Callable[[str], None]) -> dict[str, Any]:
             "quanta": __version__,
         },
         "threads": torch.get_num_threads(),
+        "compiled_for": make_population(units["ladder20"]).compiled_for,
         "command": " ".join(["python -m benchmarks", *sys.argv[1:]]),
         "quick": effort is QUICK,
         "sizes": {},
@@ -164,7 +168,6 @@ def measure(effort: Effort, say: Callable[[str], None]) -> dict[str, Any]:
         "memory": {},
         "precision": {},
     }
-    units = make_units(effort)
     for size, unit in units.items():
         say(f"timing {size}")
         _add_size(result, size, unit, effort)

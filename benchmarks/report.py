@@ -30,7 +30,11 @@ def make_sections(result: dict[str, Any]) -> list[Section]:
             _describe_size(size, result["sizes"][size]),
             ["competitor", "ms a step", "min", "max", "ratio", "min", "max"],
             [
-                [name, *(f"{t[key]:.1f}" for key in ("median", "min", "max")), *_ratio(result, size, name)]
+                [
+                    _label(result, name),
+                    *(f"{t[key]:.1f}" for key in ("median", "min", "max")),
+                    *_ratio(result, size, name),
+                ]
                 for name, t in times.items()
             ],
         )
@@ -87,6 +91,11 @@ def _describe_size(name: str, size: dict[str, Any]) -> str:
     )
 
 
+def _label(result: dict[str, Any], name: str) -> str:
+    """Name a competitor, ours with what it was compiled for."""
+    return f"ours ({result['compiled_for']})" if name == "ours" else name
+
+
 def _ratio(result: dict[str, Any], size: str, name: str) -> list[str]:
     if name == "ours":
         return ["", "", ""]
@@ -106,9 +115,21 @@ def describe(result: dict[str, Any]) -> str:
     )
 
 
+def judge_compiled(result: dict[str, Any]) -> str:
+    """Say in plain words whether compiled code is the faster one, and where not."""
+    if result["compiled_for"] == "none":
+        return "Nothing was compiled, for lack of a C compiler that works: ours is the same as torch."
+    ratios = {size: ratios["torch"] for size, ratios in result["ratios"].items()}
+    slow = [f"{size} ({1 / ratio:.2f} times as long)" for size, ratio in ratios.items() if ratio <= 1]
+    if not slow:
+        return "Compiled code is faster than our path without a compiler (torch) at every size."
+    return f"Compiled code is NOT faster than our path without a compiler (torch) at {', '.join(slow)}."
+
+
 def print_tables(result: dict[str, Any], console: Console) -> None:
     """Print tables for a terminal."""
     console.print(describe(result), highlight=False)
+    console.print(judge_compiled(result), highlight=False)
     for section in make_sections(result):
         console.print(f"\n{section.title}", highlight=False)
         table = Table()
@@ -121,7 +142,7 @@ def print_tables(result: dict[str, Any], console: Console) -> None:
 
 def make_markdown(result: dict[str, Any]) -> str:
     """Make the same tables in Markdown."""
-    parts = [describe(result)]
+    parts = [describe(result), judge_compiled(result)]
     for section in make_sections(result):
         rules = ["---"] + ["---:"] * (len(section.columns) - 1)
         lines = [f"| {' | '.join(row)} |" for row in (section.columns, rules, *section.rows)]

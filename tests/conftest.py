@@ -1,4 +1,3 @@
-import os
 import shutil
 
 import pytest
@@ -9,6 +8,7 @@ from quanta.store.run_directory import RunDirectory
 from quanta.study.spec import load_study
 from quanta.sweep.units import run_sweep
 from quanta.training import population as population_module
+from quanta.training.kernel import find_compiler
 
 TINY = """
 name = "tiny"
@@ -48,10 +48,10 @@ def _one_thread():
 @pytest.fixture(scope="session")
 def compiler():
     """A C compiler, without which there is no compiled path to test."""
-    found = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
-    if found is None:
+    try:
+        return " ".join(find_compiler())
+    except FileNotFoundError:
         pytest.skip("no C compiler")
-    return found
 
 
 @pytest.fixture

@@ -52,7 +52,7 @@ def parameters_of(competitor):
     return found
 
 
-@pytest.mark.parametrize("name", ["Ours", *DENSE])
+@pytest.mark.parametrize("name", ["Ours", "Torch", *DENSE])
 def test_evaluate_is_the_loss_of_each_member_on_each_subtask(unit, name):
     trainer = competitors.Ours(unit).trainer
     generator = torch.Generator().manual_seed(derive_seed(unit.seed, "evaluation"))
@@ -99,6 +99,35 @@ def test_steps_are_those_of_plain_networks_on_the_same_batches(unit, name, monke
         ):
             assert (expected - old).abs().max() > 1e-4  # they moved
             torch.testing.assert_close(found, expected.detach(), rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.usefixtures("compiler")
+def test_torch_is_ours_without_a_compiler(unit):
+    ours, torch_ = competitors.Ours(unit), competitors.Torch(unit)
+    assert (ours.trainer.population.is_compiled, torch_.trainer.population.is_compiled) == (True, False)
+    for _ in range(4):
+        ours.step()
+        torch_.step()
+    parameters = zip(
+        ours.trainer.population.parameters(), torch_.trainer.population.parameters(), strict=True
+    )
+    for found, expected in parameters:
+        torch.testing.assert_close(found.detach(), expected.detach(), rtol=1e-9, atol=1e-10)
+
+
+def judge(compiled_for, **ratios):
+    return report.judge_compiled(
+        {"compiled_for": compiled_for, "ratios": {size: {"torch": ratio} for size, ratio in ratios.items()}}
+    )
+
+
+def test_judge_compiled_names_the_sizes_where_it_does_not_pay():
+    assert judge("AVX2", ladder20=0.8, width500=2.0, demo=1.0).endswith(
+        "NOT faster than our path without a compiler (torch) at ladder20 (1.25 times as long), "
+        "demo (1.00 times as long)."
+    )
+    assert judge("AVX2", ladder20=2.1, demo=1.01).endswith(" at every size.")
+    assert judge("none", ladder20=1.2).startswith("Nothing was compiled")
 
 
 def test_padding_of_vmap_stays_zero(unit):
@@ -203,7 +232,7 @@ def test_make_scaling_changes_one_size_at_a_time(unit):
 def check(result):
     assert result["schema"] == 1
     for size, times in result["times_ms"].items():
-        assert set(times) == {"ours", "published", "careful", "vmap", "floor"}
+        assert set(times) == {"ours", "torch", "published", "careful", "vmap", "floor"}
         for name, time in times.items():
             assert 0 < time["min"] <= time["median"] <= time["max"]
             if name != "ours":
@@ -229,7 +258,10 @@ def test_measure_and_report(unit, monkeypatch, tmp_path):
     result = measure.measure(effort, said.append)
     check(json.loads(json.dumps(result)))
     assert said[0] == "timing ladder20"
+    assert result["compiled_for"] == competitors.Ours(tiny).trainer.population.compiled_for
     text = report.make_markdown(result)
+    assert report.judge_compiled(result) in text
+    assert f"| ours ({result['compiled_for']}) |" in text
     assert f"| floor | {result['times_ms']['demo']['floor']['median']:.1f} |" in text
     assert "| steps | 3.0 MiB |" in text
     assert "| ratio | 1.50 |" in text

@@ -408,7 +408,7 @@ class TestTrain:
 
     @pytest.mark.parametrize("arguments", [("--workers", "2"), ("--scheduler", "tcp://127.0.0.1:1")])
     def test_a_cluster_without_dask(self, tiny_toml, monkeypatch, arguments):
-        monkeypatch.delitem(sys.modules, "quanta.cluster", raising=False)
+        monkeypatch.delitem(sys.modules, "quanta.sweep.cluster", raising=False)
         monkeypatch.setitem(sys.modules, "distributed", None)
         assert fail("train", tiny_toml, *arguments, exit_code=1) == (
             "Error: --workers and --scheduler need distributed: pip install distributed"
@@ -416,7 +416,7 @@ class TestTrain:
         assert not Path("runs").exists()
 
     def test_no_compiler_is_told(self, tiny_toml, tmp_path, monkeypatch):
-        monkeypatch.setattr("quanta.kernel.why_not_compiled", lambda: "no C compiler")
+        monkeypatch.setattr("quanta.training.kernel.why_not_compiled", lambda: "no C compiler")
         result = run("train", tiny_toml, "--out", tmp_path / "run")
         note = "note: training without compiled code, which is slower: no C compiler"
         assert note in result.stderr.splitlines()

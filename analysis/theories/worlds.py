@@ -171,7 +171,7 @@ def simulate(
             raise ValueError(f"{name} must be {allowed}, not {value!r}")
     uniform = world == "uniform"
     frequency = uniform_frequencies(n_subtasks) if uniform else zipf_frequencies(n_subtasks, alpha)
-    # As quanta.population.count_parameters, which needs torch: into each hidden unit a weight from every code
+    # As quanta.training.population.count_parameters, which needs torch: into each hidden unit a weight from every code
     # and bit and a bias, out of it a weight to both logits; two more biases there.
     n_parameters = np.array([(n_subtasks + N_BITS + 1) * width + 2 * width + 2 for width in widths])
     step = np.unique(

@@ -39,6 +39,9 @@ class Manifest(Config):
     """The seed of each stream of randomness."""
     device: str
     """The GPU, or the processor and the number of threads; another may change the last bits."""
+    compiled_for: str = "unknown"
+    """The instructions that compiled code used, such as AVX2; "none" where torch computed the gradients,
+    "unknown" of a unit that failed or that a version trained which did not say."""
     versions: dict[str, str]
     """Versions of what computed it."""
     started: str
@@ -62,6 +65,7 @@ class Manifest(Config):
         device: "torch.device | None",
         started: datetime,
         seconds: float,
+        compiled_for: str = "unknown",
         reason: str | None = None,
     ) -> Self:
         """Describe what became of a unit.
@@ -76,6 +80,8 @@ class Manifest(Config):
         started : datetime
             With a time zone.
         seconds : float
+        compiled_for : str, default "unknown"
+            Of the population that was trained.
         reason : str, optional
             Why it failed; without one it is done.
 
@@ -94,6 +100,7 @@ class Manifest(Config):
             unit=unit,
             seeds={stream: derive_seed(unit.seed, stream) for stream in get_args(Stream)},
             device="unknown" if device is None else describe_device(device),
+            compiled_for=compiled_for,
             versions={
                 "quanta": __version__,
                 "python": platform.python_version(),

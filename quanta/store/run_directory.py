@@ -180,7 +180,14 @@ class RunDirectory:
         folder = self.folder(unit)
         save_curves(trained.curves, folder / "curves.nc")
         save_weights(trained.population, folder / "weights.safetensors", unit)
-        manifest = Manifest.describe(unit, folder, device=device, started=started, seconds=trained.seconds)
+        manifest = Manifest.describe(
+            unit,
+            folder,
+            device=device,
+            started=started,
+            seconds=trained.seconds,
+            compiled_for=trained.population.compiled_for,
+        )
         self._write_manifest(manifest)
 
     def write_failed(

@@ -3,7 +3,7 @@
 It reads manifests, locks and the heads of checkpoints, and no curves: a look at a large study is quick.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from quanta.store.lock import Owner, owner
 from quanta.store.manifest import CHECKPOINT, UNIT_FILES, Manifest
 from quanta.store.run_directory import RunDirectory
+from quanta.tasks.config import one_line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -39,6 +40,9 @@ class UnitStatus:
         Who trains it, if it is running.
     reason : str or None
         Why it failed.
+    compiled_for : str or None
+        If it is done, the instructions that compiled code used, such as "AVX2"; "none" if torch computed the
+        gradients, "unknown" if its manifest does not say.
     """
 
     id: str
@@ -47,6 +51,7 @@ class UnitStatus:
     seconds: float | None = None
     owner: Owner | None = None
     reason: str | None = None
+    compiled_for: str | None = None
 
 
 @dataclass(frozen=True)
@@ -142,7 +147,7 @@ def read_status(run: RunDirectory) -> Status:
 
 def _unit_status(name: str, folder: Path, manifest: Manifest | None, steps: int) -> UnitStatus:
     if manifest is not None and manifest.status == "done" and all((folder / f).is_file() for f in UNIT_FILES):
-        return UnitStatus(name, "done", steps, seconds=manifest.seconds)
+        return UnitStatus(name, "done", steps, seconds=manifest.seconds, compiled_for=manifest.compiled_for)
     n_steps = _steps_kept(folder / CHECKPOINT, steps)
     held_by = owner(folder)
     if held_by is not None and not (manifest is not None and _failed_since(manifest, held_by)):
@@ -215,7 +220,8 @@ def _sum_up(status: Status) -> str:
 def _rows(status: Status) -> Iterator[tuple[State, int, str]]:
     done = status.of("done")
     seconds = [unit.seconds for unit in done if unit.seconds is not None]
-    yield "done", len(done), f"{_duration(sum(seconds) / len(seconds))} each" if seconds else ""
+    each = [f"{_duration(sum(seconds) / len(seconds))} each"] if seconds else []
+    yield "done", len(done), ", ".join(each + _say_compiled_for(done))
     for name, units in status._by_owner().items():
         kept = ", ".join(f"{unit.id} at step {unit.n_steps:,}" for unit in units if unit.n_steps)
         yield "running", len(units), f"{name}{kept and '; '}{kept}"
@@ -224,6 +230,12 @@ def _rows(status: Status) -> Iterator[tuple[State, int, str]]:
     for unit in status.of("interrupted"):
         yield "interrupted", 1, f"{unit.id} at step {unit.n_steps:,} of {status.steps:,}"
     yield "remaining", len(status.of("remaining")), ""
+
+
+def _say_compiled_for(units: Sequence[UnitStatus]) -> list[str]:
+    """Say what units were compiled for where that is known, once for each answer."""
+    answers = sorted({unit.compiled_for for unit in units if unit.compiled_for not in (None, "unknown")})
+    return ["not compiled" if answer == "none" else f"compiled for {one_line(answer)}" for answer in answers]
 
 
 def _duration(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""What runs in the workers of a Dask cluster; see `quanta.cluster` for who tells them what to do."""
+"""What runs in the workers of a Dask cluster; see `quanta.sweep.cluster` for who tells them what to do."""
 
 import os
 import time

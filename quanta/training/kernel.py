@@ -23,17 +23,21 @@ of three bfloat16, so three such products are the product in float32::
 and likewise for dz. With `bf16` only the first term is taken.
 
 Both are exact but for the order of summation. The code is compiled by the C compiler of this machine when
-it is first needed, for the processor it runs on, and kept in the user's cache folder. Where there is no
-compiler, `Population` computes the same with torch, more slowly.
+it is first needed, for the processor it runs on, and kept in the user's cache folder; where it has none, by
+that of the Python package ziglang. Where there is none at all, `Population` computes the same with torch,
+more slowly.
 """
 
 import ctypes
 import functools
 import hashlib
+import importlib.util
 import os
 import platform
 import shutil
+import stat
 import subprocess
+import sys
 import tempfile
 from collections.abc import Sequence
 from importlib import resources
@@ -58,7 +62,7 @@ _FLAGS = (
 )
 _SOURCES = ("ladder.c", "ladder_tables.h", "ladder_tiles.h")
 _BLOCK_BYTES = 128
-"""Size of a block of columns in ladder.c: two vectors of 64 bytes."""
+"""Size of a block of columns in ladder.c: a whole number of vectors of any processor."""
 
 _POINTERS = (
     "first_block",
@@ -117,13 +121,19 @@ class LadderKernel:
     Raises
     ------
     OSError
-        If there is no C compiler, or it fails.
+        If there is no C compiler, or it fails, or there is no safe place for what it makes.
+
+    Attributes
+    ----------
+    compiled_for : str
+        The instructions that the code uses, such as "AVX2".
     """
 
     def __init__(
         self, widths: Sequence[int], n_subtasks: int, n_bits: int, dtype: torch.dtype, *, bf16: bool = False
     ) -> None:
         self._code = _load(_REALS[dtype], 1 if bf16 else 3)
+        self.compiled_for: str = self._code.ladder_compiled_for().decode()
         self._dtype = dtype
         lanes = _BLOCK_BYTES // dtype.itemsize
         starts = np.cumsum([0, *widths])
@@ -171,6 +181,11 @@ class LadderKernel:
         -------
         dict of str to Tensor
             ``d_readout`` (H,) and ``d_offset`` (G,).
+
+        Raises
+        ------
+        MemoryError
+            If there is no room for activations; what was to be written to may hold anything.
         """
         H, G = self._sizes["n_columns"], self._sizes["n_members"]
         found = {
@@ -198,17 +213,15 @@ class LadderKernel:
         pointers = {name: tensor.data_ptr() for name, tensor in (tensors | self._buffers).items()}
         places = zip(("first_block", "first_column", "n_used"), self._geometry, strict=True)
         pointers |= {name: array.ctypes.data for name, array in places}
-        self._code.ladder_run(
-            ctypes.byref(
-                _Ladder(
-                    **self._sizes,
-                    **pointers,
-                    n_samples=len(bits),
-                    n_threads=n_threads,
-                    bits_stride=bits.stride(0),
-                )
-            )
+        ladder = _Ladder(
+            **self._sizes,
+            **pointers,
+            n_samples=len(bits),
+            n_threads=n_threads,
+            bits_stride=bits.stride(0),
         )
+        if not self._code.ladder_run(ctypes.byref(ladder)):
+            raise MemoryError(f"there is no memory for the activations that {n_threads} threads work on")
 
     def _check(self, tensors: dict[str, Tensor], n_threads: int) -> None:
         """Refuse what the compiled code would read or write out of bounds with."""
@@ -269,10 +282,7 @@ def _compile(*options: str) -> ctypes.CDLL:
     """Compile ladder.c for this processor, unless that was done before."""
     folder = resources.files("quanta.training")
     sources = [(folder / name).read_text(encoding="utf-8") for name in _SOURCES]
-    compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
-    if compiler is None:
-        raise FileNotFoundError("no C compiler: found none of cc, gcc and clang")
-    command = (*compiler.split(), *_FLAGS, *options)
+    command = (*find_compiler(), *_FLAGS, *options)
     digest = hashlib.sha256(repr((sources, command, _processor())).encode()).hexdigest()
     library = _cache_folder() / f"ladder-{digest[:16]}.so"
     if not library.is_file():
@@ -289,20 +299,55 @@ def _compile(*options: str) -> ctypes.CDLL:
                 said = " ".join(done.stderr.split())[:500]
                 raise OSError(f"the C compiler failed: {' '.join(command)}: {said}")
     code = ctypes.CDLL(str(library))
-    code.ladder_run.restype = None
+    code.ladder_run.restype = ctypes.c_bool
     code.ladder_run.argtypes = [ctypes.POINTER(_Ladder)]
+    code.ladder_compiled_for.restype = ctypes.c_char_p
     for size in (code.ladder_weight_bytes, code.ladder_gradient_bytes):
         size.restype = ctypes.c_int64
         size.argtypes = [ctypes.c_int64]
     return code
 
 
+def find_compiler() -> tuple[str, ...]:
+    """Find a C compiler: that of the environment variable CC, else one of this machine, else of ziglang.
+
+    Returns
+    -------
+    tuple of str
+        A command and its first arguments.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none.
+    """
+    if os.environ.get("CC"):
+        return tuple(os.environ["CC"].split())
+    for name in ("cc", "gcc", "clang"):
+        path = shutil.which(name)
+        if path is not None:
+            return (path,)
+    if importlib.util.find_spec("ziglang") is not None:
+        return (sys.executable, "-P", "-m", "ziglang", "cc")  # -P: not a ziglang.py of the folder we are in
+    raise FileNotFoundError(
+        "no C compiler: found none of cc, gcc and clang; the extra quanta[compiler] brings one "
+        "(pip install ziglang)"
+    )
+
+
 def _cache_folder() -> Path:
+    """Make the folder for compiled code; refuse one where others may have put code that we would run."""
     try:
         folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "quanta"
     except RuntimeError as error:  # how Path.home says that there is none
         raise OSError("no folder for compiled code: there is neither XDG_CACHE_HOME nor a home") from error
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    found = folder.stat()
+    if found.st_uid != os.geteuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise PermissionError(
+            f"{folder}: must belong to user {os.geteuid()} and be writable by nobody else, "
+            f"not belong to user {found.st_uid} with mode {stat.S_IMODE(found.st_mode):o}"
+        )
     return folder
 
 

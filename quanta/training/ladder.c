@@ -7,17 +7,28 @@
    are taken to in those products; 1 is bfloat16 precision, 3 is all of float32. */
 
 #include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <tgmath.h>
 
-#define VECTORS 2
-#define LANES (64 / (long)sizeof(REAL))
-#define COLUMNS (VECTORS * LANES)
+/* Bytes of a vector: those of the processor's registers. Of wider ones than it has, compilers make slow code. */
+#if defined __AVX512F__
+#define VECTOR_BYTES 64
+#elif defined __AVX__
+#define VECTOR_BYTES 32
+#else
+#define VECTOR_BYTES 16
+#endif
+
+#define BLOCK_BYTES 128
+#define VECTORS (BLOCK_BYTES / VECTOR_BYTES)
+#define COLUMNS (BLOCK_BYTES / (long)sizeof(REAL))
 #define ROWS 512 /* samples worked on at a time, so that their activations stay in the second cache */
 
-typedef REAL vector __attribute__((vector_size(64)));
+typedef REAL vector __attribute__((vector_size(VECTOR_BYTES)));
 typedef REAL half __attribute__((vector_size(32)));
 typedef REAL quarter __attribute__((vector_size(16)));
 typedef __typeof__((vector){0} > (vector){0}) mask;
@@ -45,9 +56,10 @@ typedef struct {
 /* The value where the mask is set, else 0. */
 static inline vector keep(mask m, vector value) { return (vector)(m & (mask)value); }
 
-static inline REAL sum_lanes(vector values) {
+/* The sum of 64 bytes of values, in an order that is the same for every size of vector. */
+static inline REAL sum_lanes(const vector values[VECTORS / 2]) {
     half halves[2];
-    memcpy(halves, &values, sizeof values);
+    memcpy(halves, values, sizeof halves);
     halves[0] += halves[1];
     quarter quarters[2];
     memcpy(quarters, halves, sizeof quarters);
@@ -69,7 +81,7 @@ static inline float round_bf16(float value) {
 /* What a product header provides:
    weight_bytes(n_bits), gradient_bytes(n_bits)    sizes of one block's products and d_products
    inputs                                          the bits of up to ROWS samples, as the product wants them
-   new_inputs(n_bits), free_inputs(inputs *)
+   new_inputs(n_bits, inputs *)                    whether there was memory for them; free_inputs(inputs *) in any case
    begin(), end()                                  around the work of a thread
    prepare_weights(l, q)                           fill products of block q
    read_bits(l, from, n_rows, inputs *)            fill inputs
@@ -86,6 +98,8 @@ typedef struct {
     const ladder *l;
     pthread_mutex_t *start;
     pthread_barrier_t *barrier;
+    atomic_bool *no_memory; /* of any thread: then all do no work, but meet at the barriers */
+    pthread_t id;
     long thread;
 } worker;
 
@@ -122,11 +136,11 @@ static void forward(const ladder *l, long q, const int64_t *subtask, inputs *bit
     const block readout = load(l->readout + l->first_column[q], l->n_used[q]), *rows = l->rows + q * l->n_subtasks;
     multiply(l, q, bits, n_rows, hidden);
     for (long b = 0; b < n_rows; b++) {
-        vector product = {0};
+        vector product[VECTORS / 2] = {0};
         for (int v = 0; v < VECTORS; v++) {
             const vector h = hidden[b].v[v] + rows[subtask[b]].v[v];
             hidden[b].v[v] = keep(~(h <= 0), h); /* not h > 0, which would turn NaN into 0 */
-            product += hidden[b].v[v] * readout.v[v];
+            product[v % (VECTORS / 2)] += hidden[b].v[v] * readout.v[v];
         }
         margin[b] += sum_lanes(product);
     }
@@ -189,40 +203,65 @@ static void *run(void *argument) {
     for (long g = 0; g < l->n_members; g++)
         if (l->first_block[g + 1] - l->first_block[g] > widest) widest = l->first_block[g + 1] - l->first_block[g];
     block *hidden = aligned_alloc(64, widest * ROWS * sizeof(block));
-    inputs bits = new_inputs(l->n_bits);
+    inputs bits;
     REAL *delta = malloc(ROWS * sizeof(REAL));
+    if (!new_inputs(l->n_bits, &bits) || !hidden || !delta) *w->no_memory = true;
     pthread_barrier_wait(w->barrier);
-    begin();
-    const long end_row = share(l->n_samples, t + 1, n);
-    for (long from = share(l->n_samples, t, n); from < end_row; from += ROWS)
-        work(l, t, from, end_row - from < ROWS ? end_row - from : ROWS, &bits, hidden, delta);
-    end();
+    if (!*w->no_memory) {
+        begin();
+        const long end_row = share(l->n_samples, t + 1, n);
+        for (long from = share(l->n_samples, t, n); from < end_row; from += ROWS)
+            work(l, t, from, end_row - from < ROWS ? end_row - from : ROWS, &bits, hidden, delta);
+        end();
+    }
     free(hidden), free_inputs(&bits), free(delta);
     pthread_barrier_wait(w->barrier);
-    if (l->label)
+    if (l->label && !*w->no_memory)
         for (long q = share(Q, t, n); q < share(Q, t + 1, n); q++) collect(l, q);
     return NULL;
 }
 
-/* Run all of it on up to asked->n_threads threads, or as many as can be started. */
-void ladder_run(const ladder *asked) {
+/* Run all of it on up to asked->n_threads threads, or as many as can be started; false for lack of memory. */
+bool ladder_run(const ladder *asked) {
     ladder l = *asked;
-    pthread_t threads[l.n_threads];
-    worker workers[l.n_threads];
+    worker *workers = malloc(l.n_threads * sizeof *workers);
+    if (!workers) return false;
     pthread_mutex_t start = PTHREAD_MUTEX_INITIALIZER;
     pthread_barrier_t barrier;
+    atomic_bool no_memory = false;
     pthread_mutex_lock(&start); /* nobody begins before the number of threads is known */
     for (long t = 0; t < l.n_threads; t++) {
-        workers[t] = (worker){&l, &start, &barrier, t};
-        if (t > 0 && pthread_create(threads + t, NULL, run, workers + t)) l.n_threads = t;
+        workers[t] = (worker){.l = &l, .start = &start, .barrier = &barrier, .no_memory = &no_memory, .thread = t};
+        if (t > 0 && pthread_create(&workers[t].id, NULL, run, workers + t)) l.n_threads = t;
     }
     pthread_barrier_init(&barrier, NULL, l.n_threads);
     pthread_mutex_unlock(&start);
     run(workers);
-    for (long t = 1; t < l.n_threads; t++) pthread_join(threads[t], NULL);
+    for (long t = 1; t < l.n_threads; t++) pthread_join(workers[t].id, NULL);
     pthread_barrier_destroy(&barrier);
+    free(workers);
+    return !no_memory;
 }
 
 /* Bytes of one block's products and d_products. */
 int64_t ladder_weight_bytes(int64_t n_bits) { return weight_bytes(n_bits); }
 int64_t ladder_gradient_bytes(int64_t n_bits) { return gradient_bytes(n_bits); }
+
+/* The instructions that this code is made of, as `quanta status` shows them. */
+const char *ladder_compiled_for(void) {
+#if defined TILES
+    return "AVX-512 with tiles";
+#elif defined __AVX512F__
+    return "AVX-512";
+#elif defined __AVX2__
+    return "AVX2";
+#elif defined __AVX__
+    return "AVX";
+#elif defined __SSE2__
+    return "SSE2";
+#elif defined __ARM_NEON
+    return "NEON";
+#else
+    return "other vectors of 16 bytes";
+#endif
+}

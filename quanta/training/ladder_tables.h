@@ -6,7 +6,11 @@ static long n_nibbles(long n_bits) { return (n_bits + 3) / 4; }
 static long weight_bytes(long n_bits) { return n_nibbles(n_bits) * 16 * sizeof(block); }
 static long gradient_bytes(long n_bits) { return weight_bytes(n_bits); }
 
-static inputs new_inputs(long n_bits) { return (inputs){malloc(ROWS * n_nibbles(n_bits))}; }
+static bool new_inputs(long n_bits, inputs *bits) {
+    bits->nibbles = malloc(ROWS * n_nibbles(n_bits));
+    return bits->nibbles;
+}
+
 static void free_inputs(inputs *bits) { free(bits->nibbles); }
 static void begin(void) {}
 static void end(void) {}

@@ -2,7 +2,8 @@
 
    A bit is exact in bfloat16 and a float is the exact sum of three bfloat16 terms, so TERMS = 3 products of
    bfloat16, summed in float32, are the product in float32. A tile is 16 rows of 64 bytes: floats (16, 16), the
-   left factor (16, 32), or the right factor (32, 16) with its rows in pairs. */
+   left factor (16, 32), or the right factor (32, 16) with its rows in pairs; a vector is a row, since processors
+   with tiles have vectors of 64 bytes. */
 
 #include <immintrin.h>
 #include <sys/syscall.h>
@@ -21,16 +22,15 @@ static long padded(long n_bits) { return (n_bits + 31) / 32 * 32; }
 static long weight_bytes(long n_bits) { return TERMS * VECTORS * padded(n_bits) * 16 * sizeof(bf16); }
 static long gradient_bytes(long n_bits) { return VECTORS * padded(n_bits) * 16 * sizeof(float); }
 
-static inputs new_inputs(long n_bits) {
+static bool new_inputs(long n_bits, inputs *bits) {
     const long n = padded(n_bits);
-    inputs bits = {
-        aligned_alloc(64, ROWS * n * sizeof(bf16)),
-        aligned_alloc(64, n * STRIDE * sizeof(bf16)),
-        aligned_alloc(64, TERMS * VECTORS * ROWS * 16 * sizeof(bf16)),
-    };
-    memset(bits.rows, 0, ROWS * n * sizeof(bf16));
-    memset(bits.columns, 0, n * STRIDE * sizeof(bf16));
-    return bits;
+    bits->rows = aligned_alloc(64, ROWS * n * sizeof(bf16));
+    bits->columns = aligned_alloc(64, n * STRIDE * sizeof(bf16));
+    bits->errors = aligned_alloc(64, TERMS * VECTORS * ROWS * 16 * sizeof(bf16));
+    if (!bits->rows || !bits->columns || !bits->errors) return false;
+    memset(bits->rows, 0, ROWS * n * sizeof(bf16));
+    memset(bits->columns, 0, n * STRIDE * sizeof(bf16));
+    return true;
 }
 
 static void free_inputs(inputs *bits) { free(bits->rows), free(bits->columns), free(bits->errors); }

@@ -69,7 +69,7 @@ class Population(nn.Module):
 
     Notes
     -----
-    On a CPU, with one hidden layer and where there is a C compiler, it computes with `quanta.kernel`, which
+    On a CPU, with one hidden layer and where there is a C compiler, it computes with `quanta.training.kernel`, which
     is faster, and equal but for rounding.
     """
 
@@ -217,6 +217,11 @@ class Population(nn.Module):
     def is_compiled(self) -> bool:
         """Whether the compiled fast path is used."""
         return self._kernel is not None
+
+    @property
+    def compiled_for(self) -> str:
+        """The instructions that the compiled fast path uses, such as "AVX2"; "none" where torch computes."""
+        return "none" if self._kernel is None else self._kernel.compiled_for
 
     @torch.no_grad()
     def _compute_gradients_by_hand(self, subtask: Tensor, bits: Tensor, label: Tensor) -> None:

@@ -58,7 +58,7 @@ class StoppedError(RuntimeError):
 
 
 class Keeper(Protocol):
-    """What keeps a unit on its way; see `quanta.checkpoint.Checkpoint`."""
+    """What keeps a unit on its way; see `quanta.store.checkpoint.Checkpoint`."""
 
     def restore(self, trainer: "Trainer") -> bool:
         """Put a new trainer where the unit was left; False if it was not begun."""

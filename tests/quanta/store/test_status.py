@@ -88,8 +88,8 @@ def mixed(tiny_study, copied):
     directory.write_failed(failed, "the loss is not finite", device=CPU, started=datetime.now(UTC))
     leave_at(directory, left, 5)
     leave_at(directory, held, 10)
-    for unit, seconds in zip(study.units()[:2], (100, 300), strict=True):
-        change_manifest(directory.folder(unit), seconds=seconds)
+    for unit, seconds, kind in zip(study.units()[:2], (100, 300), ("AVX2", "none"), strict=True):
+        change_manifest(directory.folder(unit), seconds=seconds, compiled_for=kind)
     with directory.lock([held]):
         yield directory
 
@@ -111,7 +111,7 @@ class TestStatus:
         assert (found["steps"], found["n_units"]) == (20, 6)
         assert [found[f"n_{state}"] for state in STATES] == [2, 1, 1, 1, 1]
         assert [unit["id"] for unit in found["units"]] == [unit.id for unit in mixed.study.units()]
-        names = ["id", "state", "n_steps", "seconds", "owner", "reason"]
+        names = ["id", "state", "n_steps", "seconds", "owner", "reason", "compiled_for"]
         assert all(list(unit) == names for unit in found["units"])
         assert seeds_in(found) == {
             "done": [0, 1],
@@ -123,6 +123,7 @@ class TestStatus:
         assert [unit["n_steps"] for unit in found["units"]] == [20, 20, 0, 5, 10, 0]
         assert [unit["seconds"] for unit in found["units"]] == [100, 300, None, None, None, None]
         assert [unit["reason"] for unit in found["units"] if unit["reason"]] == ["the loss is not finite"]
+        assert [unit["compiled_for"] for unit in found["units"]] == ["AVX2", "none", None, None, None, None]
         [owner] = [unit["owner"] for unit in found["units"] if unit["owner"]]
         assert (owner["host"], owner["pid"]) == (socket.gethostname(), os.getpid())
         age = datetime.now(UTC) - datetime.fromisoformat(owner["started"])
@@ -140,7 +141,7 @@ class TestStatus:
         assert max(map(len, lines)) <= 100
         assert "tiny, 2 of 6 units done; about 8 min left" in text
         assert "state units details" in text
-        assert "done 2 3 min each" in text
+        assert "done 2 3 min each, compiled for AVX2, not compiled" in text
         assert f"running 1 process {os.getpid()} on host {socket.gethostname()} since " in text
         assert f"{held} at step 10" in text
         assert f"failed 1 {failed}: the loss is not finite" in text
@@ -153,6 +154,22 @@ class TestStatus:
         assert found["seconds_left"] == 0
         lines = run("status", finished).stdout.splitlines()
         assert "".join(lines[: lines.index("")]).endswith("tiny, 3 of 3 units done")
+
+    def test_a_manifest_that_does_not_say_what_was_compiled_for(self, copied):
+        for file in copied.glob("units/*/manifest.json"):
+            manifest = json.loads(file.read_text()) | {"seconds": 100}
+            del manifest["compiled_for"]
+            file.write_text(json.dumps(manifest))
+        assert [unit["compiled_for"] for unit in read_json("status", copied)["units"]] == ["unknown"] * 3
+        assert "done 3 100 s each remaining 0" in " ".join(run("status", copied).stdout.split())
+        assert read_json("verify", copied)["n_done"] == 3
+
+    def test_what_was_compiled_for_cannot_write_on_the_terminal(self, copied):
+        for folder in copied.glob("units/*"):
+            change_manifest(folder, compiled_for="red \x1b[31m")
+        text = run("status", copied).stdout
+        assert "\x1b" not in text
+        assert "compiled for red" in text
 
     def test_nothing_done(self, tiny_study, tmp_path):
         directory = RunDirectory.create(tmp_path / "run", tiny_study)

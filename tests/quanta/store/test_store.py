@@ -166,6 +166,22 @@ class TestWrite:
         assert run.is_done(unit)
         assert not run.is_done(tiny_study.units()[0])
 
+    @pytest.mark.usefixtures("compiler")
+    def test_manifest_says_what_was_compiled_for(self, tiny_study, tmp_path):
+        run = RunDirectory.create(tmp_path / "run", tiny_study)
+        unit = tiny_study.units()[0]
+        trained = train_unit(unit)
+        run.write_done(unit, trained, device=CPU, started=datetime.now(UTC))
+        assert run.manifest(unit).compiled_for == trained.population.compiled_for
+        assert run.manifest(unit).compiled_for not in ("none", "unknown")
+
+    @pytest.mark.usefixtures("no_kernel")
+    def test_manifest_says_that_nothing_was_compiled(self, tiny_study, tmp_path):
+        run = RunDirectory.create(tmp_path / "run", tiny_study)
+        unit = tiny_study.units()[0]
+        run.write_done(unit, train_unit(unit), device=CPU, started=datetime.now(UTC))
+        assert run.manifest(unit).compiled_for == "none"
+
     def test_manifest_is_written_last(self, tiny_study, tmp_path, monkeypatch):
         run = RunDirectory.create(tmp_path / "run", tiny_study)
         unit = tiny_study.units()[0]

@@ -230,7 +230,7 @@ class TestRunOnCluster:
 
             return train
 
-        in_workers("quanta.worker.train_and_store", note_threads)
+        in_workers("quanta.sweep.worker.train_and_store", note_threads)
         for n_threads in (1, 2):
             run = RunDirectory.create(tmp_path / f"run-{n_threads}", tiny_study)
             run_on_cluster(run, workers, "cpu", n_threads)
@@ -340,7 +340,7 @@ class TestWorkers:
         workers.run(restore, "torch.cuda.is_available")
 
     def test_those_without_the_memory_are_named(self, workers, in_workers, tiny_study, tmp_path):
-        in_workers("quanta.device.memory_size", lambda original: lambda: 1000)
+        in_workers("quanta.training.device.memory_size", lambda original: lambda: 1000)
         run = RunDirectory.create(tmp_path / "run", tiny_study)
         with pytest.raises(
             ClusterError, match=r"^tcp://\S+, tcp://\S+: a unit must need at most 1000 bytes "
@@ -516,7 +516,7 @@ class TestStartedByHand:
         with by_hand(tmp_path / "dask") as (address, _, workers), connect(address) as client:
             client.wait_for_workers(2)
             client.run(replace, "quanta.training:Trainer.advance", slower(0.1))
-            client.run(replace, "quanta.checkpoint.MIN_SECONDS", lambda original: Seconds(1))
+            client.run(replace, "quanta.store.checkpoint.MIN_SECONDS", lambda original: Seconds(1))
             client.run(replace, "quanta.store:RunDirectory.write_done", logged(log))
             client.run(replace, "quanta.training:Trainer.restore", logging_steps(tmp_path / "restored"))
             assert run_on_cluster(run, client, "cpu", on_progress=kill) == SweepResult(3, 0)

@@ -92,7 +92,7 @@ class TestRunSweep:
     def test_interrupted_between_the_files_of_a_unit(self, tiny_study, tmp_path, finished, monkeypatch):
         run = RunDirectory.create(tmp_path / "run", tiny_study)
         with monkeypatch.context() as patch:
-            patch.setattr("quanta.weights.save_file", lambda *arguments: Interrupt(0)(1))
+            patch.setattr("quanta.store.weights.save_file", lambda *arguments: Interrupt(0)(1))
             with pytest.raises(KeyboardInterrupt):
                 run_sweep(run)
         assert len(unit_files(run.path)) == 1
@@ -140,7 +140,7 @@ class TestRunSweep:
         def fail(*arguments):
             raise OSError("no space left on device")
 
-        monkeypatch.setattr("quanta.weights.save_file", fail)
+        monkeypatch.setattr("quanta.store.weights.save_file", fail)
         run = RunDirectory.create(tmp_path / "run", tiny_study)
         with pytest.raises(OSError, match="no space"):
             run_sweep(run)

@@ -31,9 +31,9 @@ class TestMemory:
     def test_more_than_the_machine_has_is_refused(self, tiny_study, monkeypatch):
         unit = changed(tiny_study)
         needed = sum(unit.memory_needed.values())
-        monkeypatch.setattr("quanta.device.memory_size", lambda: needed)
+        monkeypatch.setattr("quanta.training.device.memory_size", lambda: needed)
         Trainer(unit)
-        monkeypatch.setattr("quanta.device.memory_size", lambda: needed - 1)
+        monkeypatch.setattr("quanta.training.device.memory_size", lambda: needed - 1)
         with pytest.raises(
             ConfigError, match=r"^a unit must need at most .* \(all there is here\), not .* for its"
         ):

@@ -5,7 +5,11 @@ Shapes: B samples, K subtasks, n bits, H = sum of widths, G members.
 
 import os
 import re
+import resource
 import stat
+import sys
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import torch
@@ -82,6 +86,15 @@ sizes = st.tuples(
 )
 
 
+def check_float64(sizes, batch, n_threads):
+    found = compute(make_population(sizes, torch.float64), batch, n_threads)
+    expected = compute(make_torch_population(sizes, torch.float64), batch)
+    for name, values in expected.items():
+        # Sums of at most 1025 terms of one order of magnitude, in another order.
+        scale = max(float(values.abs().max()), 1e-3)
+        torch.testing.assert_close(found[name], values, rtol=0, atol=1e-13 * scale, msg=name)
+
+
 class TestAgainstTorch:
     @given(
         sizes=sizes,
@@ -90,21 +103,13 @@ class TestAgainstTorch:
         layout=st.sampled_from(sorted(LAYOUTS)),
     )
     def test_float64(self, sizes, n_samples, n_threads, layout):
-        self.check_float64(sizes, make_batch(sizes, n_samples, layout), n_threads)
+        check_float64(sizes, make_batch(sizes, n_samples, layout), n_threads)
 
     @pytest.mark.parametrize("n_samples", [511, 512, 513, 1025])
     @pytest.mark.parametrize("n_threads", [1, 2])
     def test_more_samples_than_are_worked_on_at_a_time(self, n_samples, n_threads):
         sizes = ((3, 70), 4, 10)
-        self.check_float64(sizes, make_batch(sizes, n_samples), n_threads)
-
-    def check_float64(self, sizes, batch, n_threads):
-        found = compute(make_population(sizes, torch.float64), batch, n_threads)
-        expected = compute(make_torch_population(sizes, torch.float64), batch)
-        for name, values in expected.items():
-            # Sums of at most 1025 terms of one order of magnitude, in another order.
-            scale = max(float(values.abs().max()), 1e-3)
-            torch.testing.assert_close(found[name], values, rtol=0, atol=1e-13 * scale, msg=name)
+        check_float64(sizes, make_batch(sizes, n_samples), n_threads)
 
     @given(sizes=sizes, n_samples=st.integers(1, 40), n_threads=st.integers(1, 3))
     def test_float32_is_as_near_to_the_truth_as_its_rounding_allows(self, sizes, n_samples, n_threads):
@@ -127,7 +132,7 @@ def by_hand(population, batch):
 
     A sum of m terms in any order is off by at most m u times the sum of their sizes, to first order in the
     unit roundoff u. With eps = 2 u, what is left out is covered. In products with bits a number may be three
-    terms, see `quanta.kernel`. An activation so near to 0 that rounding may change its sign may be counted
+    terms, see `quanta.training.kernel`. An activation so near to 0 that rounding may change its sign may be counted
     or not.
     """
     eps = torch.finfo(torch.float32).eps
@@ -199,23 +204,50 @@ class TestRepeated:
             assert all(torch.equal(found[name], values) for name, values in alone.items())
 
 
+VECTORS = {
+    "AVX-512": ("avx512f", ()),
+    "AVX2": ("avx2", ("-march=haswell",)),
+    "AVX": ("avx", ("-march=sandybridge",)),
+    "SSE2": ("sse2", ("-march=nocona",)),  # the first Intel of 64 bits
+    "NEON": ("asimd", ()),
+}
+"""What code is compiled for: its flag in /proc/cpuinfo, and the options that ask for no more than it.
+
+Instead of options like -mno-avx, which `zig cc` ignores.
+"""
+
+PRODUCTS = VECTORS | {"AVX-512 with tiles": ("amx_bf16", ("-DTILES",))}
+
+
+def has(flag):
+    return flag in kernel_module._processor().split()
+
+
+def compile_with(options, monkeypatch):
+    def load(real, n_terms):
+        return kernel_module._compile(f"-DREAL={real}", f"-DTERMS={n_terms}", *options)
+
+    monkeypatch.setattr(kernel_module, "_load", load)
+    return load
+
+
 class TestProducts:
-    """Every way to multiply by bits that this machine has, against torch."""
+    """Every way to multiply by bits that this machine has, on vectors of every size, against torch."""
 
     SIZES = ((3, 40, 70), 5, 37)  # more than one tile of bits, and ragged
 
-    @pytest.fixture(params=["tables", "tiles"])
+    @pytest.fixture(params=PRODUCTS)
     def products(self, request, monkeypatch):
-        options = () if request.param == "tables" else ("-DTILES",)
-        if options and "amx_bf16" not in kernel_module._processor().split():
-            pytest.skip("this processor has no bfloat16 tiles")
-
-        def load(real, n_terms):
-            return kernel_module._compile(f"-DREAL={real}", f"-DTERMS={n_terms}", *options)
-
-        if options and not load("float", 3).ladder_has_tiles():
+        flag, options = PRODUCTS[request.param]
+        if not has(flag):
+            pytest.skip(f"this processor has no {request.param}")
+        code = compile_with(options, monkeypatch)("float", 3)
+        if "-DTILES" in options and not code.ladder_has_tiles():
             pytest.skip("the system does not let this process use tiles")
-        monkeypatch.setattr(kernel_module, "_load", load)
+        assert make_population(self.SIZES, torch.float32).compiled_for == request.param
+
+    def test_this_machine_has_one(self):
+        assert any(has(flag) for flag, _ in PRODUCTS.values())
 
     @pytest.mark.usefixtures("products")
     @pytest.mark.parametrize("n_samples", [1, 33, 600])
@@ -226,6 +258,28 @@ class TestProducts:
         found = compute(population, batch, n_threads)
         for name, (truth, bound) in by_hand(population, batch).items():
             assert ((found[name] - truth).abs() <= bound).all(), name
+
+    @pytest.mark.usefixtures("products")
+    @pytest.mark.parametrize("products", VECTORS, indirect=True)
+    @pytest.mark.parametrize("n_threads", [1, 2])
+    def test_float64(self, n_threads):
+        check_float64(self.SIZES, make_batch(self.SIZES, 600), n_threads)
+
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+    def test_the_size_of_vectors_does_not_change_a_bit(self, dtype, monkeypatch):
+        # A unit may be continued on another processor. Without fused multiply-adds, which SSE2 does not have.
+        batch = make_batch(self.SIZES, 600)
+        results = {}
+        for name in ("AVX-512", "AVX2", "SSE2"):
+            flag, options = VECTORS[name]
+            if has(flag):
+                compile_with((*options, "-ffp-contract=off"), monkeypatch)
+                population = make_population(self.SIZES, dtype)
+                results[population.compiled_for] = compute(population, batch)
+        if len(results) < 2:
+            pytest.skip("this processor has one size of vectors")
+        first, *others = results.values()
+        assert all(torch.equal(other[name], first[name]) for other in others for name in first)
 
     @pytest.mark.usefixtures("products")
     @pytest.mark.parametrize("n_samples", [1, 33, 600])
@@ -281,6 +335,36 @@ class TestRefused:
         assert all(torch.equal(one[name], other[name]) for name in one)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+class TestMemory:
+    """Activations of 512 samples of a network so wide that they take 200 MB on each thread."""
+
+    SIZES = ((100_000,), 1, 1)
+
+    @contextmanager
+    def no_more_memory(self):
+        """Let this process have 50 MB more than it has now."""
+        limits = resource.getrlimit(resource.RLIMIT_AS)
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + 50 * 2**20, limits[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_AS, limits)
+
+    @pytest.mark.parametrize("n_threads", [1, 2])
+    def test_a_lack_of_it_is_an_error_after_which_it_goes_on(self, n_threads):
+        population = make_population(self.SIZES, torch.float32)
+        batch = make_batch(self.SIZES, 3)
+        expected = compute(population, batch, n_threads)
+        with self.no_more_memory():
+            for action in (population.compute_gradients, lambda *batch: population.predict(*batch[:2])):
+                with pytest.raises(MemoryError, match=f"activations that {n_threads} threads work on"):
+                    action(*batch)
+        found = compute(population, batch, n_threads)
+        assert all(torch.equal(found[name], values) for name, values in expected.items())
+
+
 class TestNotFinite:
     """A population that has diverged must show it, or the loss of a dead one would count as measured."""
 
@@ -321,10 +405,46 @@ class TestCompilation:
         monkeypatch.setenv("CC", missing)
         self.check_refused(match="nowhere")
 
-    def test_none_on_the_path(self, monkeypatch):
+    def hide_compilers(self, monkeypatch):
         monkeypatch.delenv("CC", raising=False)
         monkeypatch.setenv("PATH", "/nowhere")
-        self.check_refused(match="no C compiler: found none of cc, gcc and clang")
+
+    def test_none_on_the_path(self, monkeypatch):
+        self.hide_compilers(monkeypatch)
+        monkeypatch.setitem(sys.modules, "ziglang", None)
+        said = r"no C compiler: found none of cc, gcc and clang; the extra quanta\[compiler\] brings one"
+        self.check_refused(match=said)
+
+    @pytest.fixture
+    def ziglang(self, compiler, tmp_path, monkeypatch):
+        """A package of that name that calls the compiler of this machine, and a file that it leaves then."""
+        package = tmp_path / "packages" / "ziglang"
+        package.mkdir(parents=True)
+        (package / "__init__.py").touch()
+        used = tmp_path / "used"
+        (package / "__main__.py").write_text(
+            "import os, pathlib, sys\n"
+            "assert sys.argv[1] == 'cc'\n"
+            f"pathlib.Path({str(used)!r}).touch()\n"
+            f"os.environ['PATH'] = {os.environ['PATH']!r}\n"
+            f"command = {compiler.split()} + sys.argv[2:]\n"
+            "os.execvp(command[0], command)\n"
+        )
+        monkeypatch.syspath_prepend(package.parent)
+        monkeypatch.setenv("PYTHONPATH", str(package.parent))
+        return used
+
+    def test_none_on_the_path_but_ziglang(self, ziglang, tmp_path, monkeypatch):
+        self.hide_compilers(monkeypatch)
+        (tmp_path / "here").mkdir()
+        (tmp_path / "here" / "ziglang.py").write_text("raise SystemExit('not this one')")
+        monkeypatch.chdir(tmp_path / "here")
+        self.make_kernel()
+        assert ziglang.exists()
+
+    def test_ziglang_is_the_last_choice(self, ziglang):
+        self.make_kernel()
+        assert not ziglang.exists()
 
     def test_a_compiler_that_fails(self, monkeypatch):
         monkeypatch.setenv("CC", "false")
@@ -398,6 +518,22 @@ class TestCompilation:
     def test_nobody_else_may_write_to_the_cache(self, tmp_path):
         self.make_kernel()
         assert stat.S_IMODE((tmp_path / "cache" / "quanta").stat().st_mode) == 0o700
+
+    @pytest.mark.parametrize("mode", [0o770, 0o707, 0o1777])
+    def test_a_cache_that_others_may_write_to_is_not_trusted(self, mode, tmp_path):
+        self.make_kernel()
+        kernel_module._load.cache_clear()
+        (tmp_path / "cache" / "quanta").chmod(mode)
+        self.check_refused(match=f"quanta: must belong to user .* with mode {mode:o}")
+
+    def test_a_cache_of_somebody_else_is_not_trusted(self, tmp_path, monkeypatch):
+        self.make_kernel()
+        kernel_module._load.cache_clear()
+        owner = (tmp_path / "cache" / "quanta").stat().st_uid
+        monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
+        self.check_refused(
+            match=f"must belong to user {owner + 1} .* not belong to user {owner} with mode 700"
+        )
 
 
 def set_compiler(folder, monkeypatch, script):
