@@ -313,7 +313,7 @@ class TestSizes:
 
     def test_curves_of_all_units_that_do_not_fit(self, copied, monkeypatch):
         size = sum(part.nbytes for part in (load(copied),))
-        monkeypatch.setattr("quanta.store.memory_size", lambda: 2 * size)
+        monkeypatch.setattr("quanta.store.run_directory.memory_size", lambda: 2 * size)
         message = "the curves of 3 units must take at most .*, not .* for [23] of them"
         with pytest.raises(StoreError, match=message):
             load(copied)

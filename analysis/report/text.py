@@ -1,6 +1,7 @@
-"""The verdict, and what stands beside it, as one screen of text."""
+"""The verdict as one screen of text: the answers, where the exponent comes from, how the count grows."""
 
 import math
+from collections.abc import Iterator
 
 import pandas as pd
 from rich import box
@@ -9,202 +10,226 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from quanta.analysis.learned.discreteness import MAX_DROP_FACTOR
-from quanta.analysis.verdict.checks import (
-    MAX_P_VALUE,
-    MIN_CONCORDANCE,
-    MIN_COUNT_SLOPE,
-    MIN_R_SQUARED,
-    SLOPE_RATIO_TOLERANCE,
-    TIME_TOLERANCE,
-)
-from quanta.analysis.verdict.evidence import Evidence
+from quanta.analysis.fits.intervals import Interval
+from quanta.analysis.learned.budget import PARTS
+from quanta.analysis.verdict.claims import Claim
 from quanta.analysis.verdict.judge import Verdict
 
-_OUTCOMES = {
-    "supported": ("green", "the loss power law follows from the count of subtasks learned."),
-    "rejected": ("red", "the loss power law does not follow from learning subtasks in order of frequency."),
-    "inconclusive": ("yellow", "these data do not decide whether the loss power law follows from the count."),
-}
+_COLORS = {"supported": "green", "rejected": "red", "inconclusive": "yellow"}
+_RESULTS = {True: ("green", "holds"), False: ("red", "FAILS"), None: ("yellow", "unclear")}
 
-_RESULTS = {True: ("green", "pass"), False: ("red", "FAIL"), None: ("yellow", "unclear")}
-
-_NEEDED = {
-    "order": f"C ≥ {MIN_CONCORDANCE:g}",
-    "learning time": f"beta meets 1 ± {TIME_TOLERANCE:g}, not serial",
-    "count": f"gamma > {MIN_COUNT_SLOPE:g}",
-    "reconstruction": f"R² ≥ {MIN_R_SQUARED:g}",
-    "which subtasks": f"p ≤ {MAX_P_VALUE:g}",
-    "exponent from the count": f"ratio 1 ± {SLOPE_RATIO_TOLERANCE:g}",
-    "steps": f"drop within a factor {MAX_DROP_FACTOR:g}",
+_CLAIMS = {
+    "count": "the count carries the exponent",
+    "drift": "nothing changes unless learned",
+    "drops": "subtasks fall in drops",
+    "order": "learned in order of frequency",
+    "learning time": "S_k ∝ 1/p_k, by one law",
+    "examples needed": "D_k ∝ 1/p_k, by one law",
+    "room": "n ∝ N where room is the limit",
 }
+"""Each claim in a few words."""
 
-_LAWS = {
-    "alpha_N": "L ∝ N^-alpha_N",
-    "alpha_S": "L ∝ S^-alpha_S",
-    "alpha_D": "L ∝ D^-alpha_D",
-    "beta": "S_k ∝ p_k^-beta",
-    "gamma": "n ∝ N^gamma",
-    "gamma_S": "n ∝ S^gamma_S",
+_PARTS = {
+    "count": "not learned: the count",
+    "rest": "left in what is learned",
+    "falling": "half-learned, still falling",
+    "stuck": "half-learned, stuck",
+    "drift": "off chance",
 }
+"""Each part of the loss in a few words."""
 
 _UNKNOWN = "–"
 
 
-def render(verdict: Verdict, evidence: Evidence, console: Console) -> None:
-    """Print a verdict and what stands beside it.
-
-    The outcome, the checks, the exponents beside their theory, how answers move with τ, models of the loss,
-    and what happened at each width.
+def render(verdict: Verdict, console: Console) -> None:
+    """Print a verdict: the two answers, where the exponent comes from, the exponents beside their theory.
 
     Parameters
     ----------
     verdict : Verdict
-        From `analysis.judge`.
-    evidence : Evidence
-        From `analysis.gather_evidence` on the same slice.
+        From `quanta.analysis.judge`.
     console : Console
-        Where to. Nothing is told by colour alone.
+        Where to; 80 columns are enough.
     """
-    color, sentence = _OUTCOMES[verdict.outcome]
-    title = Text(f"{verdict.study or 'Curves'}: ", style="bold")
-    title.append(verdict.outcome.upper(), style=f"bold {color}")
-    console.print(title.append(f", {sentence}", style="not bold"))
-    console.print(Text(_settings(verdict), style="dim"))
-    console.print()
-    console.print(_checks(verdict))
-    for check in verdict.checks:
-        if not check.passed:
-            console.print(Padding(Text.assemble((f"{check.name}: ", "bold"), check.why), (0, 0, 0, 1)))
-    console.print()
-    console.print(_exponents(verdict))
-    console.print()
-    console.print(_taus(evidence.by_tau))
-    console.print()
-    for scale, models in evidence.models.groupby("scale"):
-        console.print(_models(str(scale), models))
+    console.print(_headline(verdict))
+    console.print(Text(_describe_settings(verdict), style="dim"))
+    for note in verdict.notes:
+        console.print(Text(f"note: {note}", style="yellow"))
+    for question in verdict.questions.values():
         console.print()
-    console.print(_widths(verdict.scaling))
+        title = Text(f"{question.text} ", style="bold")
+        console.print(title.append(question.outcome.upper(), style=_COLORS[question.outcome]))
+        console.print(_indented(_claims_table(question.claims)))
+        if question.outcome == "inconclusive":
+            console.print(_indented(Text(f"Undecided: {question.why}")))
+        for need in question.needs:
+            console.print(_indented(Text(f"Would decide: {need}.")))
+    for axis, parts in verdict.budget.items():
+        if axis != "S":  # something always falls along S: it is drawn, not judged
+            console.print()
+            console.print(Text(f"Where the exponent along {axis} comes from", style="bold"))
+            console.print(_indented(_budget_table(parts.exponent, parts.carries, parts.shares)))
+    console.print()
+    console.print(Text("Exponents", style="bold"))
+    console.print(_indented(_exponents_table(verdict)))
 
 
-def _settings(verdict: Verdict) -> str:
-    settings = verdict.settings
-    alpha, n_train = settings["alpha"], settings["n_train"]
-    parts = [
-        "α unknown" if math.isnan(alpha) else "uniform frequencies" if alpha == -1 else f"α = {alpha:g}",
-        f"K = {settings['n_subtasks']:g}",
-        "online" if math.isinf(n_train) else f"D = {n_train:g}",
-        f"seeds: {settings['n_seeds']:g}",
-        f"learned: below {settings['tau']:g} bit",
-        f"intervals: {settings['confidence']:.0%}, Student over seeds",
-    ]
-    return "; ".join(parts)
+def render_details(verdict: Verdict, tables: dict[str, pd.DataFrame], console: Console) -> None:
+    """Print what each claim rests on, in sentences, and the tables beside the verdict.
+
+    Parameters
+    ----------
+    verdict : Verdict
+    tables : dict of str to DataFrame
+        By title; see `quanta.analysis.tabulate`.
+    console : Console
+    """
+    for question in verdict.questions.values():
+        for claim in question.claims:
+            console.print()
+            console.print(Text(f"{claim.name} along {claim.axis}: {_RESULTS[claim.holds][1]}", style="bold"))
+            console.print(_indented(Text(claim.why)))
+    for title, table in tables.items():
+        console.print()
+        console.print(Text(title, style="bold"))
+        for block in _blocks(_readable(table), console.width - 2):
+            console.print(_indented(block))
 
 
-def _table(*columns: tuple[str, str]) -> Table:
-    """Make an empty table; each column has a heading, and "<" or ">" for the side it leans to."""
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
-    for heading, side in columns:
-        table.add_column(Text(heading), justify="left" if side == "<" else "right", no_wrap=True)
-    return table
+def _headline(verdict: Verdict) -> Text:
+    line = Text(f"{verdict.study}: " if verdict.study else "")
+    for place, (name, question) in enumerate(verdict.questions.items()):
+        line.append(", " if place else "").append(f"{name} ")
+        line.append(question.outcome.upper(), style=f"bold {_COLORS[question.outcome]}")
+    return line
 
 
-def _checks(verdict: Verdict) -> Table:
-    table = _table(("check", "<"), ("result", "<"), ("measured", ">"), ("needed", "<"))
-    for check in verdict.checks:
-        color, word = _RESULTS[check.passed]
-        measured = _interval(check.statistic, check.lower, check.upper) if check.name in _NEEDED else ""
-        if check.name == "which subtasks" and check.statistic is not None:
-            measured = f"{check.statistic:.2g}"  # a p-value may be far below 0.01
-        table.add_row(check.name, Text(word, style=color), Text(measured), _NEEDED.get(check.name, ""))
-    return table
-
-
-def _exponents(verdict: Verdict) -> Table:
-    table = _table(
-        ("exponent", "<"),
-        ("measured", ">"),
-        ("this K", ">"),
-        ("from gamma", ">"),
-        ("infinite K", ">"),
-        ("points", ">"),
-        ("law", "<"),
+def _describe_settings(verdict: Verdict) -> str:
+    s = verdict.settings
+    alpha = "uniform frequencies" if s["alpha"] == "uniform" else f"α = {_plain(s['alpha'])}"
+    data = ", ".join(n if isinstance(n, str) else f"D = {n:,}" for n in s["n_train"])
+    chance = s["chance"]
+    return (
+        f"{alpha}; K = {s['n_subtasks']}; {data}; seeds: {s['n_seeds']}; learned: below {s['tau']:g} of chance, "
+        f"{chance['bits']:.3g} bit{'s' * (chance['bits'] != 1)} ({chance['source']}); intervals: "
+        f"{100 * s['confidence']:.6g}%, Student over seeds"
     )
-    for name, exponent in verdict.exponents.items():
+
+
+def _plain(value: float) -> str:
+    return "unknown" if value is None or math.isnan(value) else f"{value:g}"
+
+
+def _claims_table(claims: tuple[Claim, ...]) -> Table:
+    table = _table("along", "claim", "", "measured", "needed", left=3)
+    for claim in claims:
+        color, result = _RESULTS[claim.holds]
+        if not claim.asked:
+            color, result = "dim", "not asked"
+        table.add_row(
+            claim.axis,
+            _CLAIMS[claim.name],
+            Text(result, style=color),
+            _estimate(claim.statistic, claim.lower, claim.upper),
+            _window(*claim.window),
+        )
+    return table
+
+
+def _window(low: float, high: float) -> str:
+    if math.isinf(high) or high == 1.0 and low < 1:
+        return f"≥ {low:.2f}"
+    return f"{_number(low)} to {_number(high)}"
+
+
+def _budget_table(whole: Interval, carries: dict[str, Interval], shares: dict[str, Interval]) -> Table:
+    table = _table("part of the mean loss", "carries", "share of the exponent")
+    for part in PARTS:
+        share = shares[part]
+        table.add_row(
+            _PARTS[part],
+            _number(carries[part].estimate),
+            _estimate(share.estimate, share.lower, share.upper),
+        )
+    table.add_row("all", _estimate(whole.estimate, whole.lower, whole.upper), _number(1.0))
+    return table
+
+
+def _exponents_table(verdict: Verdict) -> Table:
+    table = _table("exponent", "law", "measured", "expected here", "infinite K", left=2)
+    for name, one in verdict.exponents.items():
         table.add_row(
             name,
-            Text(_interval(exponent.estimate, exponent.lower, exponent.upper)),
-            _decimals(exponent.expected_finite),
-            _decimals(exponent.expected_count),
-            _decimals(exponent.expected_infinite),
-            _UNKNOWN if exponent.n_points is None else str(exponent.n_points),
-            _LAWS.get(name, ""),
+            one.law,
+            _estimate(one.estimate, one.lower, one.upper),
+            _number(one.expected),
+            _number(one.expected_infinite),
         )
     return table
 
 
-def _taus(by_tau: pd.DataFrame) -> Table:
-    """Tabulate how answers move with the threshold of learning."""
-    table = _table(
-        ("learned below", ">"),
-        ("outcome", "<"),
-        ("learned", ">"),
-        ("order", ">"),
-        ("learning time", ">"),
-        ("count", ">"),
-        ("R²", ">"),
-        ("ratio", ">"),
-    )
-    names = ("order", "learning time", "count", "reconstruction", "exponent from the count")
-    for row in by_tau.to_dict("records"):
-        statistics = [_decimals(row[name]) for name in names]
-        table.add_row(f"{row['tau']:g} bit", row["outcome"], f"{row['n_learned']:.1f}", *statistics)
+def _readable(table: pd.DataFrame) -> pd.DataFrame:
+    """Join each value with its bounds in one column of text."""
+    found: dict[str, list[str]] = {}
+    for name in table.columns:
+        if name.endswith(("_lower", "_upper")):
+            continue
+        if f"{name}_lower" in table.columns:
+            bounds = zip(table[name], table[f"{name}_lower"], table[f"{name}_upper"], strict=True)
+            found[name] = [_estimate(*row) for row in bounds]
+        else:
+            found[name] = [_cell(value) for value in table[name]]
+    return pd.DataFrame(found)
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return _UNKNOWN if math.isnan(value) else f"{value:.3g}"
+    return _UNKNOWN if value is None or value is pd.NA else str(value)
+
+
+def _blocks(table: pd.DataFrame, width: int) -> Iterator[Table]:
+    """Cut a table into blocks of columns that fit, each with the first column, so that no number is cut."""
+    columns = list(table.columns)
+    if not columns:
+        return
+    sizes = {name: max(len(name), *map(len, table[name])) + 3 if len(table) else len(name) + 3 for name in columns}
+    key, rest = columns[0], columns[1:]
+    while True:
+        taken, used = [], sizes[key]
+        while rest and (used + sizes[rest[0]] <= width or not taken):
+            used += sizes[rest[0]]
+            taken.append(rest.pop(0))
+        block = _table(*(name.replace("_", " ") for name in [key, *taken]))
+        for row in table[[key, *taken]].itertuples(index=False):
+            block.add_row(*row)
+        yield block
+        if not rest:
+            return
+
+
+def _table(*columns: str, left: int = 1) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="dim")
+    for place, name in enumerate(columns):
+        table.add_column(name, justify="left" if place < left else "right", no_wrap=True)
     return table
 
 
-def _models(scale: str, models: pd.DataFrame) -> Table:
-    """Tabulate models of the loss in one scale; the best by AICc is 0."""
-    table = _table((f"loss in {scale}", "<"), ("ΔAICc", ">"), ("forecast error", ">"), ("parameters", "<"))
-    for row in models.to_dict("records"):
-        values = ", ".join(f"{name} {value:.2g}" for name, value in row["parameters"].items())
-        error = row["forecast_error"]
-        table.add_row(
-            row["model"],
-            _UNKNOWN if math.isnan(row["delta_aicc"]) else f"{row['delta_aicc']:.1f}",
-            _UNKNOWN if math.isnan(error) else f"{math.expm1(error):.0%}",
-            values or "no fit",
-        )
-    return table
+def _indented(what: Table | Text) -> Padding:
+    return Padding(what, (0, 0, 0, 2))
 
 
-def _widths(scaling: pd.DataFrame) -> Table:
-    """Tabulate what happened at each width, mean over seeds, and the range over seeds of the count."""
-    table = _table(
-        ("width", ">"),
-        ("parameters", ">"),
-        ("learned", ">"),
-        ("concordance", ">"),
-        ("mean loss", ">"),
-        ("from the count", ">"),
-    )
-    for width, at in scaling.groupby("width"):
-        fewest, most = at["n_learned"].min(), at["n_learned"].max()
-        table.add_row(
-            str(width),
-            f"{at['n_parameters'].iloc[0]:,}",
-            str(fewest) if fewest == most else f"{fewest} to {most}",
-            _decimals(at["concordance"].mean()),
-            f"{at['mean_loss'].mean():.4f}",
-            f"{at['reconstructed_loss'].mean():.4f}",
-        )
-    return table
+def _estimate(value: float | None, lower: float | None, upper: float | None) -> str:
+    if value is None or math.isnan(value):
+        return _UNKNOWN
+    if lower is None or upper is None or math.isnan(lower) or math.isnan(upper):
+        return _number(value)
+    return f"{_number(value)} [{_number(lower)}, {_number(upper)}]"
 
 
-def _interval(estimate: float | None, lower: float | None, upper: float | None) -> str:
-    if lower is None or upper is None:
-        return _decimals(estimate)
-    return f"{_decimals(estimate)} [{_decimals(lower)}, {_decimals(upper)}]"
-
-
-def _decimals(value: float | None) -> str:
+def _number(value: float | None) -> str:
     return _UNKNOWN if value is None or math.isnan(value) else f"{round(value, 2) + 0.0:.2f}"

@@ -90,7 +90,7 @@ def claim_count(axis: Axis, here: AtTau, budget: Budget, drops: Claim, confidenc
     exponent = mean_over_seeds(budget.exponent, confidence)
     if not np.isfinite(exponent.estimate):
         return unknown(axis.name, "count", COUNT_WINDOW, f"The loss has no exponent along {axis.name}.", None)
-    if p_beyond(budget.exponent, 0.0, 1) > (1 - confidence) / 2:
+    if exponent.lower is not None and p_beyond(budget.exponent, 0.0, 1) > (1 - confidence) / 2:
         why = f"The loss does not clearly fall along {axis.name}: exponent {describe(exponent)}."
         return unknown(axis.name, "count", COUNT_WINDOW, why, "a wider range of sizes, or longer training")
     fall = mean_over_seeds(falling, confidence)
@@ -140,7 +140,8 @@ def claim_count(axis: Axis, here: AtTau, budget: Budget, drops: Claim, confidenc
 
 def claim_drift(axis: Axis, here: AtTau, confidence: float) -> Claim:
     """Ask along N or D whether the loss changes without anything being learned."""
-    if p_beyond(here.budgets[axis.name].exponent, 0.0, 1) > (1 - confidence) / 2:
+    exponent = mean_over_seeds(here.budgets[axis.name].exponent, confidence)
+    if exponent.lower is not None and p_beyond(here.budgets[axis.name].exponent, 0.0, 1) > (1 - confidence) / 2:
         why = f"The loss does not clearly fall along {axis.name}."
         return unknown(axis.name, "drift", DRIFT_WINDOW, why, None)
     why = (

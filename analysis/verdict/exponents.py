@@ -17,6 +17,8 @@ LAWS = {
     "alpha_S": "L ∝ S^-alpha_S",
     "alpha_D": "L ∝ D^-alpha_D",
     "beta": "S_k ∝ p_k^-beta",
+    "beta_first": "the same, first half of the ranks learned",
+    "beta_later": "the same, later half",
     "beta_D": "D_k ∝ p_k^-beta_D",
     "gamma": "n ∝ N^gamma",
 }
@@ -50,7 +52,8 @@ class Exponent:
 def measure_exponents(here: AtTau) -> dict[str, Array]:
     """Measure every exponent in each seed, shape (S,); NaN where not known."""
     found = {axis.exponent: here.loss_exponent(axis) for axis in axes.RESOURCES}
-    found["beta"] = here.time_laws["S"].beta
+    law = here.time_laws["S"]
+    found |= {"beta": law.beta, "beta_first": law.first, "beta_later": law.later}
     if "D" in here.time_laws:
         found["beta_D"] = here.time_laws["D"].beta
     return found | {"gamma": here.gamma}
@@ -71,7 +74,7 @@ def exponents(statistics: Statistics, confidence: float, seed: int = 0) -> dict[
     dict of str to Exponent
         In the order of `LAWS`.
     """
-    limits = expected_exponents(statistics.base.alpha) | {"beta": 1.0, "beta_D": 1.0, "gamma": 1.0}
+    limits = expected_exponents(statistics.base.alpha) | dict.fromkeys(("beta", "beta_first", "beta_later", "beta_D", "gamma"), 1.0)
     expected: dict[str, float] = {}
     measured = measure_exponents(statistics.here)
     found = {}

@@ -56,7 +56,11 @@ class Question:
         """What would decide it, where it is not decided."""
         if self.outcome != "inconclusive":
             return []
-        return list(dict.fromkeys(f"{c.name} along {c.axis}: {c.needs}" for c in self.claims if c.needs))
+        asked: dict[str, list[str]] = {}
+        for claim in self.claims:
+            if claim.needs:
+                asked.setdefault(claim.needs, []).append(f"{claim.name} along {claim.axis}")
+        return [f"{needs} ({', '.join(claims)})" for needs, claims in asked.items()]
 
 
 @dataclass(frozen=True)

@@ -239,7 +239,7 @@ class TestRunOnCluster:
 
 class TestFailedUnits:
     def test_a_diverging_one_is_recorded_and_not_tried_again(self, workers, in_workers, tiny_study, tmp_path):
-        in_workers("quanta.sweep.train_unit", logged(tmp_path / "log"))
+        in_workers("quanta.sweep.units.train_unit", logged(tmp_path / "log"))
         run = RunDirectory.create(tmp_path / "run", changed(tiny_study, learning_rate=1e30))
         n_steps = []
         result = run_on_cluster(run, workers, "cpu", on_progress=n_steps.append)
@@ -252,7 +252,7 @@ class TestFailedUnits:
             assert re.fullmatch("the loss is not finite at step 1 for widths (2|4|2, 4)", reason)
 
     def test_the_others_go_on(self, workers, in_workers, tiny_study, tmp_path, finished):
-        in_workers("quanta.sweep.train_unit", failing(RuntimeError("CUDA out of memory"), seed=1))
+        in_workers("quanta.sweep.units.train_unit", failing(RuntimeError("CUDA out of memory"), seed=1))
         run = RunDirectory.create(tmp_path / "run", tiny_study)
         unit = tiny_study.units()[1]
         assert run_on_cluster(run, workers, "cpu") == SweepResult(2, 0, {unit.id: "CUDA out of memory"})
@@ -536,7 +536,7 @@ class TestStartedByHand:
         once = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0"}
         with by_hand(tmp_path / "dask", **once) as (address, _, workers), connect(address) as client:
             client.wait_for_workers(2)
-            client.run(replace, "quanta.sweep.train_unit", dying(seed=1))
+            client.run(replace, "quanta.sweep.units.train_unit", dying(seed=1))
             result = run_on_cluster(run, client, "cpu")
             assert sorted(worker.poll() is None for worker in workers) == [False, True]
         assert result == SweepResult(2, 0, {unit.id: "its worker died, in 1 of 1 attempts"})
