@@ -17,16 +17,18 @@ from numpy.typing import ArrayLike, NDArray
 
 from quanta._version import __version__
 from quanta.curves.netcdf import NetCDFError, read_netcdf
+from quanta.study.axes import STUDY_AXES
 from quanta.tasks.atomic import atomic_write
 from quanta.tasks.config import one_line
 
 SCHEMA = 1
 """Version of the format; stored in the attribute `schema`."""
 
-AXES = ("alpha", "n_train", "seed", "width", "step", "subtask")
-"""The dimensions of `loss`, in order. Axes of length one stay."""
+UNIT_AXES = tuple(axis.name for axis in STUDY_AXES)
+"""The dimensions along which units differ: each unit has one value of each."""
 
-_UNIT_AXES = ("alpha", "n_train", "seed")
+AXES = (*UNIT_AXES, "width", "step", "subtask")
+"""The dimensions of `loss`, in order. Axes of length one stay."""
 
 
 class CurvesError(ValueError):
@@ -90,7 +92,7 @@ VARIABLES = {
         ("width",), "number of parameters of one network", "1", required=True, dtype="int64"
     ),
     "samples_seen": Variable(
-        ("alpha", "n_train", "seed", "step", "subtask"),
+        (*UNIT_AXES, "step", "subtask"),
         "training samples of the subtask so far",
         "1",
         required=False,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from quanta.store.lock import hold
 from quanta.store.manifest import Manifest
+from quanta.study.axes import STUDY_AXES
 from quanta.study.size import MAX_CURVES_BYTES
 from quanta.study.spec import StudySpec, UnitSpec
 from quanta.tasks.atomic import atomic_write, is_temporary
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from quanta.training.population import Population
     from quanta.training.trainer import TrainedUnit
 
-_AXES = ("alpha", "n_train", "seed")
 _DERIVED = ("units", "analysis", "figures")
 
 
@@ -357,7 +357,8 @@ def _check_same(there: StudySpec, study: StudySpec, path: Path) -> None:
 
 def changed_keys(before: Config, now: Config) -> list[str]:
     """List the keys whose values differ between two studies, or two units; their axes are left out."""
-    flat = [_flatten(json.loads(x.model_dump_json(exclude={*_AXES, "description"}))) for x in (before, now)]
+    free = {*(axis.name for axis in STUDY_AXES), "description"}
+    flat = [_flatten(json.loads(x.model_dump_json(exclude=free))) for x in (before, now)]
     return sorted(key for key, value in flat[1].items() if flat[0][key] != value)
 
 
