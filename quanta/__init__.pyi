@@ -1,8 +1,10 @@
 from ._version import __version__
-from .curves.dataset import CurvesError, combine, load_curves, make_curves, save_curves, validate
+from .curves.combine import combine
+from .curves.dataset import CurvesError, load_curves, make_curves, save_curves, validate
+from .store.errors import StoreError
 from .store.lock import LockedError
 from .store.manifest import Manifest
-from .store.run_directory import RunDirectory, StoreError, load, load_population
+from .store.run_directory import RunDirectory, load, load_population
 from .store.status import Status, UnitStatus, read_status
 from .store.verification import Damage, Verification, verify
 from .study.sections import EvaluationSpec, PopulationSpec, TrainingSpec

@@ -27,8 +27,9 @@ from safetensors.torch import load_file, save_file
 from quanta.curves.dataset import CurvesError, load_curves, make_curves, save_curves, validate
 from quanta.store import checkpoint as checkpoint_module
 from quanta.store.checkpoint import Checkpoint, CheckpointError
+from quanta.store.errors import StoreError
 from quanta.store.manifest import Manifest, checksum
-from quanta.store.run_directory import RunDirectory, StoreError, load_population
+from quanta.store.run_directory import RunDirectory, load_population
 from quanta.study.spec import StudySpec, load_study
 from quanta.tasks.config import ConfigError
 from quanta.tasks.sparse_parity import MultitaskSparseParity, TaskError

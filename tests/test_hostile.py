@@ -20,7 +20,9 @@ import torch
 from click.testing import CliRunner
 
 from quanta.cli import main
-from quanta.store.run_directory import RunDirectory, StoreError, load, load_population
+from quanta.curves.dataset import load_curves
+from quanta.store.errors import StoreError
+from quanta.store.run_directory import RunDirectory, load, load_population
 from quanta.study.spec import StudySpec
 from quanta.sweep.units import run_sweep
 
@@ -312,9 +314,12 @@ class TestSizes:
             load_population(folder)
 
     def test_curves_of_all_units_that_do_not_fit(self, copied, monkeypatch):
-        size = sum(part.nbytes for part in (load(copied),))
-        monkeypatch.setattr("quanta.store.run_directory.memory_size", lambda: 2 * size)
-        message = "the curves of 3 units must take at most .*, not .* for [23] of them"
+        unit = RunDirectory(copied).study.units()[0]
+        size = load_curves(RunDirectory(copied).folder(unit) / "curves.nc").nbytes
+        monkeypatch.setattr("quanta.store.run_directory.memory_size", lambda: 2 * 3 * size)
+        load(copied)
+        monkeypatch.setattr("quanta.store.run_directory.memory_size", lambda: 2 * 3 * size - 2)
+        message = "the curves of 3 units must take at most .*, not .* KiB$"
         with pytest.raises(StoreError, match=message):
             load(copied)
 
@@ -372,9 +377,11 @@ class TestCurves:
             ({"study": '{"name": {"a": "' + "x" * 100_000 + '"}}'}, 0),
             ({"units_missing": np.arange(3)}, 1),
             ({"units_missing": "\x1b[2J"}, 1),
+            ({"missing_units": "\x1b[2J"}, 1),
+            ({"missing_units": 3}, 1),
             ({"schema": "\x1b[2J"}, 1),
         ],
-        ids=range(7),
+        ids=range(9),
     )
     def test_attributes(self, copied, unit, attributes, exit_code):
         file = RunDirectory(copied).folder(unit) / "curves.nc"

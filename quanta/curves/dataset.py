@@ -6,7 +6,6 @@ this package's training or from anywhere else (`make_curves`).
 
 import io
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,16 +16,18 @@ from numpy.typing import ArrayLike, NDArray
 
 from quanta._version import __version__
 from quanta.curves.netcdf import NetCDFError, read_netcdf
+from quanta.study.axes import STUDY_AXES
 from quanta.tasks.atomic import atomic_write
 from quanta.tasks.config import one_line
 
 SCHEMA = 1
 """Version of the format; stored in the attribute `schema`."""
 
-AXES = ("alpha", "n_train", "seed", "width", "step", "subtask")
-"""The dimensions of `loss`, in order. Axes of length one stay."""
+UNIT_AXES = tuple(axis.name for axis in STUDY_AXES)
+"""The dimensions along which units differ: each unit has one value of each."""
 
-_UNIT_AXES = ("alpha", "n_train", "seed")
+AXES = (*UNIT_AXES, "width", "step", "subtask")
+"""The dimensions of `loss`, in order. Axes of length one stay."""
 
 
 class CurvesError(ValueError):
@@ -90,7 +91,7 @@ VARIABLES = {
         ("width",), "number of parameters of one network", "1", required=True, dtype="int64"
     ),
     "samples_seen": Variable(
-        ("alpha", "n_train", "seed", "step", "subtask"),
+        (*UNIT_AXES, "step", "subtask"),
         "training samples of the subtask so far",
         "1",
         required=False,
@@ -312,43 +313,6 @@ def load_curves(path: str | os.PathLike[str]) -> xr.Dataset:
         raise CurvesError(f"{path}: {one_line(error)}") from error
 
 
-def combine(parts: Sequence[xr.Dataset]) -> xr.Dataset:
-    """Join the curves of several units along alpha, n_train and seed.
-
-    Parameters
-    ----------
-    parts : sequence of Dataset
-        Curves that agree on width, step and subtask and together fill a grid of (alpha, n_train, seed).
-
-    Returns
-    -------
-    Dataset
-        Validated; the attributes are those of the first part.
-
-    Raises
-    ------
-    CurvesError
-        If there is none, or they do not fill a grid.
-    """
-    if not parts:
-        raise CurvesError("curves: expected at least one unit, found none")
-    try:
-        joined = xr.combine_by_coords(
-            list(parts),
-            join="exact",
-            compat="equals",
-            combine_attrs="override",
-            data_vars="minimal",
-            coords="minimal",
-        )
-    except ValueError as error:
-        raise CurvesError(f"curves: the units do not fill one grid ({one_line(error)})") from error
-    if not isinstance(joined, xr.Dataset):  # combine_by_coords also serves data arrays
-        raise CurvesError("curves: expected datasets")
-    ordered = joined.transpose(*AXES)
-    return validate(ordered)
-
-
 def _weighted_mean_loss(curves: xr.Dataset) -> NDArray[np.float64]:
     loss, frequency = curves["loss"].values, curves["frequency"].values.astype(np.float64)
     mean_loss = np.empty(loss.shape[:-1])
@@ -376,12 +340,15 @@ def _attributes(variable: Variable) -> dict[str, str]:
 
 def _check_attributes(attributes: dict[Any, Any]) -> None:
     schema, study, missing = (attributes.get(name) for name in ("schema", "study", "units_missing"))
+    names = attributes.get("missing_units", "")
     if np.any(schema != SCHEMA):  # a foreign attribute may be an array
         raise CurvesError(f"attribute schema: expected {SCHEMA}, found {schema!r}")
     if not isinstance(study, str | None):
         raise CurvesError(f"attribute study: expected text, found {study!r}")
     if missing is not None and not (isinstance(missing, int | np.integer) and missing >= 0):
         raise CurvesError(f"attribute units_missing: expected a number from 0 up, found {missing!r}")
+    if not isinstance(names, str) or not names.isprintable():
+        raise CurvesError(f"attribute missing_units: expected ids of units, found {names!r}")
 
 
 def _check_axis(curves: xr.Dataset, axis: str) -> None:
@@ -412,24 +379,27 @@ def _check_variable(curves: xr.Dataset, name: str, variable: Variable) -> None:
     if array.dtype.kind not in "iuf":
         raise CurvesError(f"{name}: expected numbers, found type {array.dtype}")
     values = array.values
-    if np.isinf(values).any():
+    # All that is asked of the values, without an array as large as they are; NaN is left out.
+    low, high = np.fmin.reduce(values, axis=None), np.fmax.reduce(values, axis=None)
+    if np.isinf([low, high]).any():
         raise CurvesError(f"{name}: expected finite values, found an infinite one")
-    if name not in ("loss", "accuracy", "brier", "mean_loss") and np.isnan(values).any():
+    if name not in ("loss", "accuracy", "brier", "mean_loss") and np.isnan(np.min(values)):
         raise CurvesError(f"{name}: expected finite values, found NaN")
-    if (values < 0).any() or (values > variable.upper * (1 + 1e-6)).any():
-        low, high = np.nanmin(values), np.nanmax(values)
+    if low < 0 or high > variable.upper * (1 + 1e-6):
         raise CurvesError(f"{name}: expected 0..{variable.upper:g}, found {low:.6g}..{high:.6g}")
-    if variable.positive and not (values > 0).all():
-        raise CurvesError(f"{name}: expected positive values, found {values.min():g}")
+    if variable.positive and low == 0:
+        raise CurvesError(f"{name}: expected positive values, found 0")
 
 
 def _check_early_stops(curves: xr.Dataset) -> None:
     """NaN may stand only at the end of a curve, for every subtask at once."""
-    missing = np.isnan(curves["loss"].values)
-    stopped = missing.all(axis=-1)
-    resumed = stopped[..., :-1] & ~stopped[..., 1:]
-    if (missing.any(axis=-1) != stopped).any() or resumed.any() or stopped[..., 0].any():
-        raise CurvesError("loss: expected NaN only after an early stop, found NaN before measured values")
+    loss = curves["loss"].values
+    for unit in np.ndindex(loss.shape[:3]):  # one by one, for the sake of memory
+        missing = np.isnan(loss[unit])
+        stopped = missing.all(axis=-1)
+        resumed = stopped[..., :-1] & ~stopped[..., 1:]
+        if (missing.any(axis=-1) != stopped).any() or resumed.any() or stopped[..., 0].any():
+            raise CurvesError("loss: expected NaN only after an early stop, found NaN before measured values")
 
 
 def _check_frequency(frequency: NDArray[np.float64]) -> None:

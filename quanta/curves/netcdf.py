@@ -11,12 +11,13 @@ import os
 import struct
 import warnings
 import zlib
-from typing import Any
 
+import h5netcdf
 import h5py
 import numpy as np
 import xarray as xr
 from h5py import h5a, h5d, h5s, h5t, h5z
+from xarray.backends import H5NetCDFStore
 
 from quanta.study.size import MAX_CURVES_BYTES
 from quanta.tasks.config import one_line
@@ -82,13 +83,14 @@ def read_netcdf(path: str | os.PathLike[str]) -> xr.Dataset:
         more than `MAX_CURVES_BYTES` or half of this machine's memory.
     """
     try:
-        _check_file(path)
-        with warnings.catch_warnings():
+        # What was checked is what is read, whatever becomes of the path meanwhile.
+        with h5py.File(path, "r") as file, warnings.catch_warnings():
+            _check_file(file)
             # Text that is no text, two fill values, numbers that overflow: not what a sound file has.
             for category in (UserWarning, UnicodeWarning, RuntimeWarning):
                 warnings.simplefilter("error", category)
-            options: dict[str, Any] = {"decode_times": False, "phony_dims": "access"}
-            with xr.open_dataset(path, engine="h5netcdf", **options) as there:
+            checked = h5netcdf.File(file, "r", decode_vlen_strings=True, phony_dims="access")
+            with checked, xr.open_dataset(H5NetCDFStore(checked), decode_times=False) as there:
                 _check_size(there.nbytes)
                 return there.load().assign()  # which raises if the variables do not fit each other
     except NetCDFError:
@@ -103,40 +105,40 @@ def _check_size(n_bytes: int) -> None:
         raise NetCDFError(f"expected at most {format_bytes(most)} of numbers, found {format_bytes(n_bytes)}")
 
 
-def _check_file(path: str | os.PathLike[str]) -> None:
-    with h5py.File(path, "r") as file:
-        if file.id.get_create_plist().get_sizes() != (8, 8):
-            raise NetCDFError("expected places and lengths in the file to be of 8 bytes, found others")
-        _check_heaps(path)
-        if len(file) > MAX_OBJECTS:
-            raise NetCDFError(f"expected at most {MAX_OBJECTS} variables, found {len(file)}")
-        size = os.stat(path).st_size
-        _check_attributes(file, "the file", size)
-        declared = 0
-        for name in file:
-            if not isinstance(file.get(name, getlink=True), h5py.HardLink):
-                raise NetCDFError(f"{name}: expected a variable, found a link")
-            if file.get(name, getclass=True) is not h5py.Dataset:
-                raise NetCDFError(f"{name}: expected a variable, found a group or a type")
-            variable = file[name]
-            declared += _check_variable(variable, name)
-            _check_attributes(variable, name, size)
-        if declared > MAX_COMPRESSION * size + _SMALL:
-            raise NetCDFError(
-                f"expected at most {format_bytes(MAX_COMPRESSION * size)} of numbers in a file of "
-                f"{format_bytes(size)}, found {format_bytes(declared)} declared"
-            )
-        _check_size(declared)
+def _check_file(file: h5py.File) -> None:
+    if file.id.get_create_plist().get_sizes() != (8, 8):
+        raise NetCDFError("expected places and lengths in the file to be of 8 bytes, found others")
+    descriptor = file.id.get_vfd_handle()
+    _check_heaps(descriptor)
+    if len(file) > MAX_OBJECTS:
+        raise NetCDFError(f"expected at most {MAX_OBJECTS} variables, found {len(file)}")
+    size = os.fstat(descriptor).st_size
+    _check_attributes(file, "the file", size)
+    declared = 0
+    for name in file:
+        if not isinstance(file.get(name, getlink=True), h5py.HardLink):
+            raise NetCDFError(f"{name}: expected a variable, found a link")
+        if file.get(name, getclass=True) is not h5py.Dataset:
+            raise NetCDFError(f"{name}: expected a variable, found a group or a type")
+        variable = file[name]
+        declared += _check_variable(variable, name)
+        _check_attributes(variable, name, size)
+    if declared > MAX_COMPRESSION * size + _SMALL:
+        raise NetCDFError(
+            f"expected at most {format_bytes(MAX_COMPRESSION * size)} of numbers in a file of "
+            f"{format_bytes(size)}, found {format_bytes(declared)} declared"
+        )
+    _check_size(declared)
 
 
-def _check_heaps(path: str | os.PathLike[str]) -> None:
+def _check_heaps(descriptor: int) -> None:
     """Refuse heaps of text and references whose objects do not follow each other.
 
     HDF5 goes from object to object by their lengths, and with some lengths for ever. A heap is "GCOL", 1,
     three bytes, its length, and objects: the number of each (two bytes), six bytes, its length, and what it
     holds, filled up to a multiple of 8. The length of object 0, which is free space, counts all of it.
     """
-    with open(path, "rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data:
+    with mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) as data:
         heap = data.find(_HEAP)
         while heap >= 0:
             (length,) = struct.unpack_from("<Q", data, heap + 8)

@@ -7,14 +7,17 @@ A run directory holds ``study.json`` and, for each unit, ``units/<id>/`` with ``
 import json
 import os
 import shutil
-from collections.abc import Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from quanta.store.errors import StoreError
 from quanta.store.lock import hold
 from quanta.store.manifest import Manifest
+from quanta.store.slices import Slice, choose, group, keep_readable, units_to_read
+from quanta.study.axes import STUDY_AXES, Value
 from quanta.study.size import MAX_CURVES_BYTES
 from quanta.study.spec import StudySpec, UnitSpec
 from quanta.tasks.atomic import atomic_write, is_temporary
@@ -30,12 +33,7 @@ if TYPE_CHECKING:
     from quanta.training.population import Population
     from quanta.training.trainer import TrainedUnit
 
-_AXES = ("alpha", "n_train", "seed")
 _DERIVED = ("units", "analysis", "figures")
-
-
-class StoreError(ValueError):
-    """A folder that is not the run directory it was taken for, or one that is damaged."""
 
 
 class RunDirectory:
@@ -205,47 +203,89 @@ class RunDirectory:
         text = manifest.model_dump_json(indent=2, by_alias=True)
         _write_json(self.folder(manifest.unit) / "manifest.json", text)
 
-    def load(self) -> "xr.Dataset":
-        """Read the curves of the units that are done.
+    def slices(self) -> list[Slice]:
+        """List the slices of the study and what is missing in each; reads every file of every unit."""
+        units = self.study.units()
+        return group(units, {unit for unit in units if self.is_done(unit)})
 
-        Seeds that are not done at every (alpha, n_train) are left out; the attribute `units_missing` counts
-        the units that are not there. Units that were trained before curves held `chance` get it here.
+    def split(self) -> "Iterator[tuple[dict[str, Value], xr.Dataset]]":
+        """Read the curves slice by slice.
+
+        Slices without a complete seed are left out; `slices` tells of them.
 
         Returns
         -------
-        Dataset
-            Validated curves.
+        iterator of (dict, Dataset)
+            The condition, such as ``{"alpha": 0.4, "n_subtasks": 64}``, and curves as `load` returns them.
 
         Raises
         ------
         StoreError
-            If no seed is done at every (alpha, n_train), or the curves are more than fit in memory.
+            If no slice has a complete seed, or curves are more than fit in memory.
         """
-        from quanta.curves.dataset import combine, load_curves, with_chance
+        with self._named():
+            readable = keep_readable(self.slices())
+        return ((each.condition, self._read(each.complete, [each])) for each in readable)
 
-        units = self.study.units()
-        done = {unit for unit in units if self.is_done(unit)}
-        missing = [unit for unit in units if unit not in done]
-        lacking = {unit.seed for unit in missing}
-        usable = [unit for unit in units if unit.seed not in lacking]
-        if not usable:
-            raise StoreError(
-                f"{self.path}: {len(done)} of {len(units)} units are done and no seed is complete; "
-                f"train the rest first, such as {missing[0].id}"
-            )
-        most = min(MAX_CURVES_BYTES, memory_size() // 3)  # the parts and the whole are held at once
-        parts: list[xr.Dataset] = []
-        size = 0
-        for unit in usable:
-            parts.append(with_chance(load_curves(self.folder(unit) / "curves.nc"), CHANCE_BITS))
-            size += parts[-1].nbytes
-            if size > most:
+    def load(self, **condition: Value) -> "xr.Dataset":
+        """Read the curves of the units that are done.
+
+        Parameters
+        ----------
+        **condition
+            Which slice, such as ``alpha=0.4``. If there are several, they come together along the axis alpha,
+            with the seeds that are complete in all of them.
+
+        Returns
+        -------
+        Dataset
+            Validated curves of the seeds that are done at every n_train; slices without such a seed are left
+            out. The attribute `units_missing` counts the units of the slices that are not done, and
+            `missing_units` has their ids. Units that were trained before curves held `chance` get it here.
+
+        Raises
+        ------
+        StoreError
+            If there is no such slice or no complete seed; if there are several that do not fit one dataset,
+            whose conditions it names; or if the curves are more than fit in memory.
+        """
+        with self._named():
+            slices = choose(self.slices(), condition)
+            units = units_to_read(slices)
+        return self._read(units, slices)
+
+    def _read(self, units: Sequence[UnitSpec], slices: Sequence[Slice]) -> "xr.Dataset":
+        """Read units that fill a grid."""
+        from quanta.curves.combine import combine
+
+        places = [unit.coordinates for unit in units]
+        curves = combine(self._parts(units), {axis: [place[axis] for place in places] for axis in places[0]})
+        missing = [unit.id for each in slices for unit in each.missing]
+        names = {"missing_units": " ".join(missing)} if missing else {}
+        return curves.assign_attrs(study=self.study.model_dump_json(), units_missing=len(missing), **names)
+
+    def _parts(self, units: Sequence[UnitSpec]) -> "Iterator[xr.Dataset]":
+        """Read units one by one, once it is known that there is room for all."""
+        from quanta.curves.dataset import load_curves, with_chance
+
+        most = min(MAX_CURVES_BYTES, memory_size() // 2)
+        for unit in units:
+            part = with_chance(load_curves(self.folder(unit) / "curves.nc"), CHANCE_BITS)
+            if part.nbytes * len(units) > most:
                 raise StoreError(
-                    f"{self.path}: the curves of {len(usable)} units must take at most {format_bytes(most)}, "
-                    f"not {format_bytes(size)} for {len(parts)} of them"
+                    f"{self.path}: the curves of {len(units)} units must take at most {format_bytes(most)}, "
+                    f"not {format_bytes(part.nbytes * len(units))}"
                 )
-        curves = combine(parts)
-        return curves.assign_attrs(study=self.study.model_dump_json(), units_missing=len(missing))
+            yield part
+            del part  # before the next one is read
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """Say in errors which run directory they are about."""
+        try:
+            yield
+        except StoreError as error:
+            raise StoreError(f"{self.path}: {error}") from error
 
 
 def load(path: str | os.PathLike[str]) -> "xr.Dataset":
@@ -364,7 +404,8 @@ def _check_same(there: StudySpec, study: StudySpec, path: Path) -> None:
 
 def changed_keys(before: Config, now: Config) -> list[str]:
     """List the keys whose values differ between two studies, or two units; their axes are left out."""
-    flat = [_flatten(json.loads(x.model_dump_json(exclude={*_AXES, "description"}))) for x in (before, now)]
+    free = {*(axis.name for axis in STUDY_AXES), "description"}
+    flat = [_flatten(json.loads(x.model_dump_json(exclude=free))) for x in (before, now)]
     return sorted(key for key, value in flat[1].items() if flat[0][key] != value)
 
 

@@ -13,7 +13,7 @@ from quanta.store.checkpoint import Checkpoint, CheckpointError
 from quanta.store.manifest import CHECKPOINT, UNIT_FILES, Manifest, checksum
 from quanta.store.run_directory import RunDirectory, changed_keys
 from quanta.store.weights import WeightsError, load_weights
-from quanta.study.spec import StudySpec, UnitSpec, alpha_coordinate, n_train_coordinate
+from quanta.study.spec import StudySpec, UnitSpec
 from quanta.tasks.config import ConfigError, one_line, read_text
 
 
@@ -161,9 +161,7 @@ def _without_path(error: Exception, file: Path) -> str:
 def _check_axes(file: Path, unit: UnitSpec) -> None:
     """Raise CurvesError unless a file holds valid curves of a unit."""
     expected: dict[str, ArrayLike] = {
-        "alpha": [alpha_coordinate(unit.alpha)],
-        "n_train": [n_train_coordinate(unit.n_train)],
-        "seed": [unit.seed],
+        **{axis: [place] for axis, place in unit.coordinates.items()},
         "width": unit.population.widths,
         "step": unit.evaluation_steps,
         "subtask": np.arange(1, unit.task.n_subtasks + 1),

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from quanta.study.axes import ALPHA, N_TRAIN, SEED, STUDY_AXES, Value
 from quanta.study.sections import EvaluationSpec, PopulationSpec, TrainingSpec, as_tuple
 from quanta.study.size import MAX_UNITS, check_size, memory_needed
 from quanta.tasks.config import Config, ConfigError, read_text
@@ -24,15 +25,8 @@ Seed = Annotated[int, Field(ge=0, lt=2**63)]
 NTrain = Annotated[int, Field(ge=1, le=10**9)] | Literal["online"]
 
 
-def _check_distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    places = {-1.0 if value == "uniform" else value for value in values}  # one place on the axis alpha
-    if not values or len(places) != len(values):
-        raise ValueError(f"must be at least one value, each once, not {list(values)}")
-    return values
-
-
 class UnitSpec(Config):
-    """One population at one (alpha, n_train, seed): what a worker trains."""
+    """One population at one place on every axis: what a worker trains."""
 
     alpha: Alpha
     """Quanta exponent, or "uniform"."""
@@ -66,7 +60,18 @@ class UnitSpec(Config):
         # Without what is at its default, so that a field added later leaves the units on disk their names.
         # Should a default change, a unit trained with the old one is told by its manifest, which holds all.
         digest = hashlib.sha256(self.model_dump_json(exclude_defaults=True).encode()).hexdigest()[:12]
-        return f"alpha={self.alpha}_n_train={self.n_train}_seed={self.seed}_{digest}"
+        return "_".join([*(f"{axis.in_ids}={getattr(self, axis.name)}" for axis in STUDY_AXES), digest])
+
+    @property
+    def coordinates(self) -> dict[str, Any]:
+        """Where it stands on each axis of a study: a number, as in Curves."""
+        return {axis.name: axis.coordinate(getattr(self, axis.name)) for axis in STUDY_AXES}
+
+    @property
+    def condition(self) -> dict[str, Value]:
+        """The value of each condition: what all units of a slice share."""
+        chosen = {axis.name: getattr(self, axis.name) for axis in STUDY_AXES if axis.role == "condition"}
+        return chosen | {"n_subtasks": self.task.n_subtasks}
 
     @property
     def evaluation_steps(self) -> NDArray[np.int64]:
@@ -77,22 +82,31 @@ class UnitSpec(Config):
 
 
 class StudySpec(Config):
-    """A sweep: the axes alpha, n_train and seed, and what all its units share."""
+    """A sweep: the axes, and what all its units share."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
     """Short name; the default folder of its runs."""
     description: str = ""
     """What the study is for."""
     alpha: Annotated[
-        tuple[Alpha, ...], Field(fail_fast=True), BeforeValidator(as_tuple), AfterValidator(_check_distinct)
+        tuple[Alpha, ...],
+        Field(fail_fast=True),
+        BeforeValidator(as_tuple),
+        AfterValidator(ALPHA.check_distinct),
     ] = (0.4,)
     """Axis: quanta exponents, or "uniform". One value or a list."""
     n_train: Annotated[
-        tuple[NTrain, ...], Field(fail_fast=True), BeforeValidator(as_tuple), AfterValidator(_check_distinct)
+        tuple[NTrain, ...],
+        Field(fail_fast=True),
+        BeforeValidator(as_tuple),
+        AfterValidator(N_TRAIN.check_distinct),
     ] = ("online",)
     """Axis: distinct training examples D, or "online". One value or a list."""
     seed: Annotated[
-        tuple[Seed, ...], Field(fail_fast=True), BeforeValidator(as_tuple), AfterValidator(_check_distinct)
+        tuple[Seed, ...],
+        Field(fail_fast=True),
+        BeforeValidator(as_tuple),
+        AfterValidator(SEED.check_distinct),
     ] = (0,)
     """Axis: seeds. One value or a list."""
     task: TaskShape = TaskShape()
@@ -111,31 +125,21 @@ class StudySpec(Config):
 
     @model_validator(mode="after")
     def _check_size(self) -> Self:
-        n_units = len(self.alpha) * len(self.n_train) * len(self.seed)
+        n_units = math.prod(len(getattr(self, axis.name)) for axis in STUDY_AXES)
         if n_units > MAX_UNITS:
-            raise ValueError(f"alpha x n_train x seed must be at most {MAX_UNITS} units, not {n_units}")
+            axes = " x ".join(axis.name for axis in STUDY_AXES)
+            raise ValueError(f"{axes} must be at most {MAX_UNITS} units, not {n_units}")
         finite = [n_train for n_train in self.n_train if n_train != "online"]
         largest: NTrain = max(finite) if finite else "online"
         check_size(self.task, self.population, self.training, self.evaluation, largest, n_units)
         return self
 
     def units(self) -> list[UnitSpec]:
-        """List the units: every combination of alpha, n_train and seed."""
+        """List the units: every combination of a value of each axis."""
         shared = {name: getattr(self, name) for name in ("task", "population", "training", "evaluation")}
-        return [
-            UnitSpec(alpha=alpha, n_train=n_train, seed=seed, **shared)
-            for alpha, n_train, seed in itertools.product(self.alpha, self.n_train, self.seed)
-        ]
-
-
-def alpha_coordinate(alpha: float | Literal["uniform"]) -> float:
-    """Value of the `alpha` axis of Curves: uniform frequencies are Zipf's law at α = -1."""
-    return -1.0 if alpha == "uniform" else float(alpha)
-
-
-def n_train_coordinate(n_train: int | Literal["online"]) -> float:
-    """Value of the `n_train` axis of Curves: inf where every batch was fresh."""
-    return math.inf if n_train == "online" else float(n_train)
+        names = [axis.name for axis in STUDY_AXES]
+        places = itertools.product(*(getattr(self, name) for name in names))
+        return [UnitSpec(**dict(zip(names, place, strict=True)), **shared) for place in places]
 
 
 def shipped_studies() -> dict[str, str]:

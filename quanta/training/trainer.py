@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from quanta.curves.dataset import VARIABLES, make_curves
-from quanta.study.spec import UnitSpec, alpha_coordinate, n_train_coordinate
+from quanta.study.spec import UnitSpec
 from quanta.tasks.seeds import Stream, derive_seed
 from quanta.tasks.sparse_parity import Batch, MultitaskSparseParity
 from quanta.tasks.spec import CHANCE_BITS
@@ -77,7 +77,7 @@ class TrainedUnit:
     Attributes
     ----------
     curves : Dataset
-        Axes of length one for alpha, n_train and seed.
+        The axes of a study have length one.
     population : Population
         As it was after the last step.
     seconds : float
@@ -412,7 +412,5 @@ def _as_curves(trainer: Trainer) -> xr.Dataset:
             count_parameters(width, unit.task.n_subtasks, unit.task.n_bits, unit.population.n_hidden_layers)
             for width in unit.population.widths
         ],
-        seed=unit.seed,
-        alpha=alpha_coordinate(unit.alpha),
-        n_train=n_train_coordinate(unit.n_train),
+        **unit.coordinates,
     )

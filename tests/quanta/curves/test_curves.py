@@ -1,4 +1,3 @@
-import itertools
 import random
 
 import numpy as np
@@ -12,7 +11,6 @@ from quanta.curves.dataset import (
     AXES,
     VARIABLES,
     CurvesError,
-    combine,
     load_curves,
     make_curves,
     save_curves,
@@ -390,58 +388,3 @@ class TestFile:
                 save_curves(example(seed=(2, 3)), path)
         assert list(tmp_path.iterdir()) == [path]
         xr.testing.assert_identical(load_curves(path), old)
-
-
-class TestCombine:
-    def grid(self):
-        frequency = {0.2: FREQUENCY[:1], 0.4: FREQUENCY[1:]}
-        return [
-            example(seed=(seed,), alpha=(alpha,), n_train=(n_train,), frequency=frequency[alpha])
-            for alpha, n_train, seed in itertools.product((0.2, 0.4), (100.0, np.inf), (3, 1))
-        ]
-
-    @given(st.permutations(range(8)))
-    @settings(max_examples=5)
-    def test_any_order_gives_the_same_grid(self, order):
-        parts = self.grid()
-        joined = combine([parts[i] for i in order])
-        assert [joined[name].values.tolist() for name in ("alpha", "n_train", "seed")] == [
-            [0.2, 0.4],
-            [100, np.inf],
-            [1, 3],
-        ]
-        for part in parts:
-            place = {name: part[name].values for name in ("alpha", "n_train", "seed")}
-            xr.testing.assert_identical(joined.sel(place), part)
-
-    def test_one_unit_alone(self):
-        part = self.grid()[0]
-        xr.testing.assert_identical(combine([part]), part)
-
-    def test_a_ragged_grid_is_refused(self):
-        with pytest.raises(CurvesError, match="curves: the units do not fill one grid"):
-            combine(self.grid()[:-1])
-
-    def test_a_unit_twice_is_refused(self):
-        part = self.grid()[0]
-        with pytest.raises(CurvesError, match="curves: the units do not fill one grid"):
-            combine([part, part])
-
-    def test_none_is_refused(self):
-        with pytest.raises(CurvesError, match="curves: expected at least one unit, found none"):
-            combine([])
-
-    @pytest.mark.parametrize("name", ["width", "step"])
-    def test_units_of_other_shape_are_refused(self, name):
-        one, other = example(seed=(0,)), example(seed=(1,))
-        other = other.assign_coords({name: other[name] + 1})
-        with pytest.raises(CurvesError, match="curves: the units do not fill one grid"):
-            combine([one, other])
-
-    @pytest.mark.parametrize("name", ["n_parameters", "frequency", "chance"])
-    def test_units_that_contradict_each_other_are_refused(self, name):
-        one, other = example(seed=(0,)), example(seed=(1,))
-        changed = {"n_parameters": other["n_parameters"] + 1, "frequency": other["frequency"] * 0 + 1 / 3}
-        changed["chance"] = other["chance"] * 2
-        with pytest.raises(CurvesError, match="curves: the units do not fill one grid"):
-            combine([one, other.assign({name: changed[name]})])

@@ -298,3 +298,16 @@ class TestSound:
     def test_no_file(self, tmp_path):
         with pytest.raises(NetCDFError, match="not a readable netCDF-4 file"):
             read_netcdf(tmp_path / "missing.nc")
+
+    def test_what_was_checked_is_what_is_read(self, path, tmp_path, monkeypatch):
+        expected = load_curves(path)
+        check = netcdf._check_file
+
+        def check_and_replace(file):
+            check(file)
+            (tmp_path / "other.nc").write_bytes(b"what nobody has checked")
+            (tmp_path / "other.nc").replace(path)
+
+        monkeypatch.setattr(netcdf, "_check_file", check_and_replace)
+        xr.testing.assert_identical(load_curves(path), expected)
+        assert path.read_bytes() == b"what nobody has checked"

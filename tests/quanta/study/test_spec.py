@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from quanta.study.sections import EvaluationSpec, TrainingSpec
-from quanta.study.spec import StudySpec, alpha_coordinate, load_study, n_train_coordinate, shipped_studies
+from quanta.study.spec import StudySpec, load_study, shipped_studies
 from quanta.tasks.config import ConfigError
 from quanta.tasks.spec import TaskSpec
 from quanta.training.population import count_parameters
@@ -212,10 +212,6 @@ class TestUnits:
     def test_task_of_a_unit(self):
         [unit] = study(alpha=0.7, task={"n_subtasks": 3, "n_bits": 9, "k": [1, 2, 3], "offset": 1}).units()
         assert unit.task_spec == TaskSpec(n_subtasks=3, n_bits=9, k=(1, 2, 3), offset=1.0, alpha=0.7)
-
-    def test_coordinates(self):
-        assert (alpha_coordinate("uniform"), alpha_coordinate(0.3)) == (-1, 0.3)
-        assert (n_train_coordinate("online"), n_train_coordinate(5)) == (math.inf, 5)
 
 
 class TestIds:
