@@ -27,7 +27,7 @@ from quanta.analysis.learned.times import (
     learning_times,
     unlearned_mass,
 )
-from quanta.analysis.theories.theory import expected_loss_vs_parameters
+from quanta.analysis.theories.quanta import expected_loss_vs_parameters
 from quanta.analysis.verdict.measurement import log
 
 _LOSS, _MEAN_LOSS = "loss (bits)", "mean loss (bits)"

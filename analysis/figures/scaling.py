@@ -22,7 +22,7 @@ from quanta.analysis.fits.forecasts import (
 )
 from quanta.analysis.fits.scaling import Model, ScalingFit
 from quanta.analysis.learned.times import count_learned, learning_times
-from quanta.analysis.theories.theory import count_from_threshold, expected_exponents, local_slope
+from quanta.analysis.theories.quanta import count_from_threshold, expected_exponents, local_slope
 
 Array = NDArray[np.float64]
 

@@ -1,4 +1,22 @@
-"""The curves behind `analysis.scaling_models`: their logarithm, its derivatives, and where to start a fit.
+"""Curves of how the mean loss falls with scale: their logarithm, its derivatives, and where to start a fit.
+
+x is a scale (parameters N, steps S or data D) and y the mean loss.
+
+| name | mean loss | parameters |
+|---|---|---|
+| `power` | A x^-a | A, a |
+| `power + floor` | E + A x^-a, E >= 0, a > 0 | E, A, a |
+| `exponential` | A exp(-b x) | A, b |
+| `broken power` | a + b x^-c0 (1 + (x/d)^(1/f))^(-c1 f), a >= 0 | a, b, c0, c1, d, f |
+
+`broken power` is the broken neural scaling law of Caballero et al. (2022), arXiv:2210.14891, with one break:
+the slope turns from c0 to c0 + c1 about d, over a stretch of about f in log x. The break is looked for inside
+the window. A theory brings its own curve (`quanta.analysis.theories.quanta.FiniteK`).
+
+`exponential` is a weak competitor over decades of x. It has one scale, 1/b: next to nothing happens before it
+and nothing is left soon after, so that the largest x decide alone. That it fits worse says that the loss
+falls on more than one scale, as it must where subtasks are learned one after another, and not that it is a
+power law. What a power law has to be told from are curves whose local slope drifts: the others.
 
 A curve is written in coordinates that the points make dimensionless: u = log x - origin, where the origin is
 log x of the smallest point. There a falling loss has the most above its floor, and nothing overflows. T
@@ -8,13 +26,11 @@ coordinates, n points.
 import itertools
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-
-from quanta.analysis.theories.theory import ideal_loss
+from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
@@ -28,17 +44,18 @@ BREAKS = (0.1, 0.3, 0.5, 0.7, 0.9)
 """Shares of the window of log x at which a break is tried."""
 SHARPNESS = (0.1, 0.5)
 """Values of f that are tried."""
-TURNS = (0.85, 1.0, 1.15)
-"""Factors of gamma, and of n at the first point, that are tried about those that the inverted law gives."""
-SMALLEST_COUNT = 1e-6
-"""Bound of n at the first point, whose loss is then 1 bit to the sixth decimal."""
 
 
-class Curve(ABC):
-    """A model in coordinates.
+class ScalingCurve(ABC):
+    """A curve of the mean loss against scale, in coordinates.
 
     Attributes
     ----------
+    name : str
+        How tables and figures call it.
+    exponent : str or None
+        The parameter that is the exponent of a power law, positive for a falling one; None if the local slope
+        is no parameter.
     names : tuple of str
         The coordinates. One that is called as a parameter is that parameter.
     at_rest : dict of str to str
@@ -47,6 +64,8 @@ class Curve(ABC):
         Whether the derivatives jump, so that a minimum need not have a vanishing gradient.
     """
 
+    name: str
+    exponent: str | None = None
     names: tuple[str, ...]
     at_rest: ClassVar[dict[str, str]] = {}
     kinked = False
@@ -75,39 +94,11 @@ class Curve(ABC):
         """Return the parameters in their own units, where u = log x - origin."""
 
 
-def make_curve(model: str, frequency: ArrayLike | None = None) -> Curve:
-    """Return the curve of a model.
-
-    Parameters
-    ----------
-    model : str
-        As `analysis.scaling_models.Model`.
-    frequency : array_like, shape (K,), optional
-        p_k, most frequent first; `finite K` needs it and the others do not use it.
-
-    Raises
-    ------
-    ValueError
-        If there is no such model, or `finite K` has no frequencies, or they are not what they have to be.
-    """
-    if model == "finite K":
-        if frequency is None:
-            raise ValueError("frequency must be given for the model 'finite K', not None")
-        return _FiniteK(frequency)
-    curves: dict[str, Callable[[], Curve]] = {
-        "power": _Power,
-        "power + floor": _PowerWithFloor,
-        "exponential": _Exponential,
-        "broken power": _BrokenPower,
-    }
-    if model not in curves:
-        raise ValueError(f"model must be one of {', '.join([*curves, 'finite K'])}, not {model!r}")
-    return curves[model]()
-
-
-class _Power(Curve):
+class PowerLaw(ScalingCurve):
     """A x^-a: a line, of level and slope, in u."""
 
+    name = "power"
+    exponent: str | None = "a"
     names = ("level", "a")
 
     def evaluate(self, t: Array, u: Array) -> tuple[Array, Array]:
@@ -119,33 +110,38 @@ class _Power(Curve):
         return np.array([-np.inf, -steepest]), np.array([np.inf, steepest])
 
     def starts(self, u: Array, v: Array) -> Iterator[list[Array]]:
-        yield [_solve(v, np.ones_like(u), -self._along(u))]
+        yield [solve_line(v, np.ones_like(u), -self._along(u))]
 
     def parameters(self, t: Array, origin: float) -> dict[str, float]:
-        return {"A": _exp(t[0] + t[1] * origin), "a": float(t[1])}
+        return {"A": exp_or_inf(t[0] + t[1] * origin), "a": float(t[1])}
 
     def _along(self, u: Array) -> Array:
         return u
 
 
-class _Exponential(_Power):
+class Exponential(PowerLaw):
     """A exp(-b x): a line in exp(u), which is x over the smallest."""
 
+    name = "exponential"
+    exponent = None
     names = ("level", "rate")
 
     def parameters(self, t: Array, origin: float) -> dict[str, float]:
-        return {"A": _exp(t[0]), "b": float(t[1]) * math.exp(-origin)}
+        return {"A": exp_or_inf(t[0]), "b": float(t[1]) * math.exp(-origin)}
 
     def _along(self, u: Array) -> Array:
         return np.exp(u)
 
 
-class _PowerWithFloor(Curve):
+class PowerLawWithFloor(ScalingCurve):
     """E + A x^-a, as exp(level) (share + (1 - share) exp(h(u) - h(0))) with h = -a u.
 
-    `share` is how much of the loss at the first point is floor. `_BrokenPower` is the same about another h.
+    `share` is how much of the loss at the first point is floor. `BrokenPowerLaw` is the same about
+    another h.
     """
 
+    name = "power + floor"
+    exponent: str | None = "a"
     names: tuple[str, ...] = ("level", "share", "a")
     at_rest: ClassVar[dict[str, str]] = {"share": "no floor"}
 
@@ -163,12 +159,12 @@ class _PowerWithFloor(Curve):
     def starts(self, u: Array, v: Array) -> Iterator[list[Array]]:
         for floor in FLOORS:
             above = _above(v, floor)
-            level, a = _solve(above, np.ones_like(u), -u)
+            level, a = solve_line(above, np.ones_like(u), -u)
             yield [self._start(v, floor, level, np.array([a]))]
 
     def parameters(self, t: Array, origin: float) -> dict[str, float]:
-        scale = _exp(t[0] + math.log1p(-t[1]) + t[2] * origin) if t[1] < 1 else 0.0
-        return {"E": float(t[1]) * _exp(t[0]), "A": scale, "a": float(t[2])}
+        scale = exp_or_inf(t[0] + math.log1p(-t[1]) + t[2] * origin) if t[1] < 1 else 0.0
+        return {"E": float(t[1]) * exp_or_inf(t[0]), "A": scale, "a": float(t[2])}
 
     def _fall(self, t: Array, u: Array) -> tuple[Array, Array]:
         """Return h (n,) and its derivatives (n, T - 2)."""
@@ -181,9 +177,11 @@ class _PowerWithFloor(Curve):
         return np.concatenate([[whole, math.exp(floor_level - whole)], t])
 
 
-class _BrokenPower(_PowerWithFloor):
+class BrokenPowerLaw(PowerLawWithFloor):
     """a + b x^-c0 (1 + (x/d)^(1/f))^(-c1 f), with h = -c0 u - c1 f log(1 + exp((u - place) / f))."""
 
+    name = "broken power"
+    exponent = None
     names = ("level", "share", "c0", "c1", "place", "log_f")
     at_rest: ClassVar[dict[str, str]] = {
         "share": "no floor",
@@ -204,7 +202,7 @@ class _BrokenPower(_PowerWithFloor):
             above, group = _above(v, floor), []
             for place, f in itertools.product(places, SHARPNESS):
                 _, bend, _ = _bend(u, place, f)
-                level, c0, c1 = _solve(above, np.ones_like(u), -u, -bend)
+                level, c0, c1 = solve_line(above, np.ones_like(u), -u, -bend)
                 t = np.array([c0, c1, place, math.log(f)])
                 h0, _ = self._fall(t, np.zeros(1))
                 group.append(self._start(v, floor, level + h0[0], t))
@@ -212,14 +210,14 @@ class _BrokenPower(_PowerWithFloor):
 
     def parameters(self, t: Array, origin: float) -> dict[str, float]:
         h0, _ = self._fall(t[2:], np.zeros(1))
-        scale = _exp(t[0] + math.log1p(-t[1]) - h0[0] + t[2] * origin) if t[1] < 1 else 0.0
+        scale = exp_or_inf(t[0] + math.log1p(-t[1]) - h0[0] + t[2] * origin) if t[1] < 1 else 0.0
         return {
-            "a": float(t[1]) * _exp(t[0]),
+            "a": float(t[1]) * exp_or_inf(t[0]),
             "b": scale,
             "c0": float(t[2]),
             "c1": float(t[3]),
-            "d": _exp(t[4] + origin),
-            "f": _exp(t[5]),
+            "d": exp_or_inf(t[4] + origin),
+            "f": exp_or_inf(t[5]),
         }
 
     def _fall(self, t: Array, u: Array) -> tuple[Array, Array]:
@@ -229,60 +227,11 @@ class _BrokenPower(_PowerWithFloor):
         return -c0 * u - c1 * bend, np.column_stack([-u, -bend, c1 * rise, by_log_f])
 
 
-class _FiniteK(Curve):
-    """Σ_{k>n} p_k at log n = log_n + gamma u: log_n is that of the first point."""
-
-    names = ("log_n", "gamma")
-    kinked = True
-
-    def __init__(self, frequency: ArrayLike) -> None:
-        p = np.asarray(frequency, dtype=np.float64)
-        if p.ndim != 1 or p.size < 2:
-            raise ValueError(
-                f"frequency must hold one value for each of at least 2 subtasks, not shape {p.shape}"
-            )
-        if not ((p > 0).all() and (np.diff(p) <= 0).all()):
-            raise ValueError("frequency must be positive, the most frequent first")
-        if abs(p.sum() - 1) > 1e-6:
-            raise ValueError(f"frequency must sum to 1, not {p.sum():g}")
-        self.frequency = p
-        self.counts = np.arange(p.size + 1)
-        self.losses = ideal_loss(p, self.counts)
-
-    def evaluate(self, t: Array, u: Array) -> tuple[Array, Array]:
-        p = self.frequency
-        log_n, most = t[0] + t[1] * u, math.log(p.size)
-        n = np.where(log_n < most, np.exp(np.minimum(log_n, most)), p.size)
-        loss = np.interp(n, self.counts, self.losses)
-        left = loss > 0
-        log_loss = np.log(loss, out=np.full(u.shape, -np.inf), where=left)
-        # Between k and k + 1 learned, the loss falls by p_{k+1} for a whole subtask more.
-        falls = np.where(left, n * p[np.minimum(n.astype(np.int64), p.size - 1)], 0.0)
-        slope = -np.divide(falls, loss, out=np.zeros(u.shape), where=left)
-        return np.asarray(log_loss), np.column_stack([slope, slope * u])
-
-    def bounds(self, u: Array) -> tuple[Array, Array]:
-        steepest, most = MAX_FALL / np.ptp(u), math.log(self.frequency.size)
-        return np.array([math.log(SMALLEST_COUNT), -steepest]), np.array([most, steepest])
-
-    def starts(self, u: Array, v: Array) -> Iterator[list[Array]]:
-        n = np.interp(-np.exp(v), -self.losses, self.counts)
-        # At 1 bit and more no n fits, and nothing says how little below 1 it is: take half of the first.
-        log_n, gamma = _solve(np.log(np.maximum(n, 0.5)), np.ones_like(u), u)
-        for turn in TURNS:
-            shifted = (np.array([log_n + shift, gamma * turn]) for shift in np.log(TURNS))
-            yield [self.make_finite(t, u) for t in shifted]
-
-    def make_finite(self, t: Array, u: Array) -> Array:
-        """Leave at least half a subtask to be learned at the end."""
-        most = math.log(self.frequency.size - 0.5) - float((t[1] * u).max())
-        return np.array([min(t[0], most), t[1]])
-
-    def parameters(self, t: Array, origin: float) -> dict[str, float]:
-        return {"c": _exp(t[0] - t[1] * origin), "gamma": float(t[1])}
+CURVES: tuple[ScalingCurve, ...] = (PowerLaw(), PowerLawWithFloor(), Exponential(), BrokenPowerLaw())
+"""Those that come from no theory, in the order of tables and figures."""
 
 
-def _solve(v: Array, *columns: Array) -> Array:
+def solve_line(v: Array, *columns: Array) -> Array:
     """Least-squares coefficients of columns in v."""
     return np.asarray(np.linalg.lstsq(np.column_stack(columns), v)[0])
 
@@ -298,6 +247,6 @@ def _bend(u: Array, place: float, f: float) -> tuple[Array, Array, Array]:
     return z, f * np.logaddexp(0.0, z), 0.5 * (1 + np.tanh(z / 2))
 
 
-def _exp(power: float) -> float:
+def exp_or_inf(power: float) -> float:
     """Exponential; inf, which the fitter refuses, where it is too large for a float."""
     return math.exp(power) if power < 709 else math.inf

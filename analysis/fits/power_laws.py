@@ -1,10 +1,12 @@
-"""Power-law fits."""
+"""A straight line through log y on log x, by least squares in closed form."""
 
 import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from quanta.analysis.fits.errors import TooFewPoints
 
 
 @dataclass(frozen=True)
@@ -26,10 +28,6 @@ class PowerLawFit:
         Smallest and largest x that entered.
     n_points : int
         Number of points that entered.
-    converged : bool
-        True for every fit that is returned.
-    message : str
-        How the fit was made.
     """
 
     slope: float
@@ -38,8 +36,6 @@ class PowerLawFit:
     r_squared: float
     window: tuple[float, float]
     n_points: int
-    converged: bool
-    message: str
 
     def predict(self, x: ArrayLike) -> NDArray[np.float64]:
         """Evaluate the law at positive x, of any shape."""
@@ -60,20 +56,22 @@ def check_points(x: ArrayLike, y: ArrayLike) -> tuple[NDArray[np.float64], NDArr
 
     Raises
     ------
+    TooFewPoints
+        If there are fewer, or all at one x.
     ValueError
-        If they are not; says which and why.
+        If they have no logarithm, or are not two arrays of one shape.
     """
     x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     if x.ndim != 1 or x.shape != y.shape:
         raise ValueError(f"x and y must have one dimension and the same length, not {x.shape} and {y.shape}")
     if x.size < 3:
-        raise ValueError(f"x and y must hold at least 3 points, not {x.size}")
+        raise TooFewPoints(f"x and y must hold at least 3 points, not {x.size}")
     for name, values in (("x", x), ("y", y)):
         bad = values[~(np.isfinite(values) & (values > 0))]
         if bad.size:
             raise ValueError(f"{name} must be positive and finite to have a logarithm, not {bad[0]:g}")
     if np.log(x.min()) == np.log(x.max()):
-        raise ValueError(f"x must hold at least two different values, not only {x[0]:g}")
+        raise TooFewPoints(f"x must hold at least two different values, not only {x[0]:g}")
     return x, y
 
 
@@ -91,8 +89,10 @@ def fit_power_law(x: ArrayLike, y: ArrayLike) -> PowerLawFit:
 
     Raises
     ------
+    TooFewPoints
+        If there are fewer than three points, or all at one x.
     ValueError
-        If the points do not allow a fit; says why.
+        If a point has no logarithm, or the arrays do not have one shape.
     """
     x, y = check_points(x, y)
     log_x, log_y = np.log(x), np.log(y)
@@ -108,6 +108,4 @@ def fit_power_law(x: ArrayLike, y: ArrayLike) -> PowerLawFit:
         r_squared=1 - residual / total if total > 0 else math.nan,
         window=(float(x.min()), float(x.max())),
         n_points=x.size,
-        converged=True,
-        message="least squares of log y on log x, closed form",
     )

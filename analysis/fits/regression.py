@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq, least_squares, minimize
 
-from quanta.analysis.fits.curves import Curve
+from quanta.analysis.fits.curves import ScalingCurve
 
 Array = NDArray[np.float64]
 
@@ -57,7 +57,7 @@ class Regression:
 
     Attributes
     ----------
-    curve : Curve
+    curve : ScalingCurve
     x, y : ndarray, shape (n,)
         The points.
     loss : {"squares", "huber"}
@@ -65,7 +65,7 @@ class Regression:
         In log y.
     """
 
-    curve: Curve
+    curve: ScalingCurve
     x: Array
     y: Array
     loss: Loss = "squares"
@@ -102,8 +102,10 @@ class Regression:
         delta = self.huber_delta
         return float(np.where(size <= delta, size**2 / 2, delta * (size - delta / 2)).sum())
 
-    def fit(self) -> End:
-        """Return the best end from the best start of each group."""
+    def fit(self, near: Array | None = None) -> End:
+        """Return the best end from the best start of each group; or that from coordinates near it."""
+        if near is not None:
+            return self.descend(near)
         starts = [min(group, key=self.cost) for group in self.curve.starts(self.u, self.v)]
         return min((self.descend(start) for start in starts), key=lambda end: end.cost)
 

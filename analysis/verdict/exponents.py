@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from quanta.analysis import axes
 from quanta.analysis.fits.intervals import mean_over_seeds
-from quanta.analysis.theories.theory import expected_exponents
+from quanta.analysis.theories.quanta import expected_exponents
 from quanta.analysis.verdict.statistics import AtTau, Statistics
 
 Array = NDArray[np.float64]

@@ -31,7 +31,7 @@ from quanta.analysis.learned.times import (
     learning_times,
     unlearned_mass,
 )
-from quanta.analysis.theories.theory import expected_loss_vs_parameters
+from quanta.analysis.theories.quanta import expected_loss_vs_parameters
 from quanta.analysis.verdict.judge import judge
 from quanta.tasks.frequencies import zipf_frequencies
 

@@ -6,7 +6,7 @@ from matplotlib.collections import LineCollection, PathCollection
 from quanta.analysis.figures.scaling import plot_scaling_fits, plot_window_audit
 from quanta.analysis.fits.forecasts import audit_windows, compare_models, forecast, scaling_points
 from quanta.analysis.fits.scaling import MODELS, fit_scaling
-from quanta.analysis.theories.theory import count_from_threshold, ideal_loss, local_slope
+from quanta.analysis.theories.quanta import count_from_threshold, ideal_loss, local_slope
 from quanta.tasks.frequencies import zipf_frequencies
 
 each_scale = pytest.mark.parametrize("scale", ["parameters", "steps"])

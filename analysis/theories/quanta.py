@@ -1,11 +1,20 @@
 """What the Quantization Hypothesis predicts: in the limit of infinitely many subtasks, and exactly on K."""
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from quanta.analysis.fits.curves import MAX_FALL, ScalingCurve, exp_or_inf, solve_line
 from quanta.tasks.frequencies import tail_mass
+
+Array = NDArray[np.float64]
+
+_TURNS = (0.85, 1.0, 1.15)
+"""Factors of gamma, and of n at the first point, that are tried about those that the inverted law gives."""
+_SMALLEST_COUNT = 1e-6
+"""Bound of n at the first point, whose loss is then that of chance to the sixth decimal."""
 
 
 def ideal_loss(frequency: ArrayLike, n: ArrayLike) -> NDArray[np.float64]:
@@ -194,3 +203,75 @@ def expected_loss_vs_steps(frequency: ArrayLike, step: ArrayLike, times: ArrayLi
         raise ValueError("times must hold at least one learned subtask to set S_k = c / p_k, found none")
     c = np.exp(np.log(product[learned]).mean())
     return ideal_loss(p, np.floor(count_from_threshold(p, c / step)))
+
+
+class FiniteK(ScalingCurve):
+    """The mean loss of n = c x^gamma quanta, Σ_{k>n} p_k, linear between whole n: parameters c and gamma.
+
+    In coordinates log n = log_n + gamma u, where log_n is that of the first point.
+
+    Parameters
+    ----------
+    frequency : array_like, shape (K,)
+        p_k, most frequent first, summing to 1.
+    chance : float, default 1
+        Loss of a subtask that is not learned, in the unit of the losses to be fitted.
+
+    Raises
+    ------
+    ValueError
+        If they are not so.
+    """
+
+    name = "finite K"
+    names = ("log_n", "gamma")
+    kinked = True
+
+    def __init__(self, frequency: ArrayLike, chance: float = 1.0) -> None:
+        p = np.asarray(frequency, dtype=np.float64)
+        if p.ndim != 1 or p.size < 2:
+            raise ValueError(
+                f"frequency must hold one value for each of at least 2 subtasks, not shape {p.shape}"
+            )
+        if not ((p > 0).all() and (np.diff(p) <= 0).all()):
+            raise ValueError("frequency must be positive, the most frequent first")
+        if abs(p.sum() - 1) > 1e-6:
+            raise ValueError(f"frequency must sum to 1, not {p.sum():g}")
+        if not 0 < chance < math.inf:
+            raise ValueError(f"chance must be positive and finite, not {chance!r}")
+        self.frequency = p
+        self.counts = np.arange(p.size + 1)
+        self.chance = chance
+        self.losses = chance * ideal_loss(p, self.counts)
+
+    def evaluate(self, t: Array, u: Array) -> tuple[Array, Array]:
+        p = self.frequency
+        log_n, most = t[0] + t[1] * u, math.log(p.size)
+        n = np.where(log_n < most, np.exp(np.minimum(log_n, most)), p.size)
+        loss = np.interp(n, self.counts, self.losses)
+        left = loss > 0
+        log_loss = np.log(loss, out=np.full(u.shape, -np.inf), where=left)
+        # Between k and k + 1 learned, the loss falls by p_{k+1} for a whole subtask more.
+        falls = np.where(left, self.chance * n * p[np.minimum(n.astype(np.int64), p.size - 1)], 0.0)
+        slope = -np.divide(falls, loss, out=np.zeros(u.shape), where=left)
+        return np.asarray(log_loss), np.column_stack([slope, slope * u])
+
+    def bounds(self, u: Array) -> tuple[Array, Array]:
+        steepest, most = MAX_FALL / np.ptp(u), math.log(self.frequency.size)
+        return np.array([math.log(_SMALLEST_COUNT), -steepest]), np.array([most, steepest])
+
+    def starts(self, u: Array, v: Array) -> Iterator[list[Array]]:
+        n = np.interp(-np.exp(v), -self.losses, self.counts)
+        # At chance and above no n fits, and nothing says how little below it is: take half of the first.
+        log_n, gamma = solve_line(np.log(np.maximum(n, 0.5)), np.ones_like(u), u)
+        for turn in _TURNS:
+            shifted = (np.array([log_n + shift, gamma * turn]) for shift in np.log(_TURNS))
+            yield [self.make_finite(t, u) for t in shifted]
+
+    def make_finite(self, t: Array, u: Array) -> Array:
+        """Leave at least half a subtask to be learned at the end."""
+        most = math.log(self.frequency.size - 0.5) - float((t[1] * u).max())
+        return np.array([min(t[0], most), t[1]])
+
+    def parameters(self, t: Array, origin: float) -> dict[str, float]:
+        return {"c": exp_or_inf(t[0] - t[1] * origin), "gamma": float(t[1])}

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quanta.analysis.fits.power_laws import fit_power_law
-from quanta.analysis.theories.theory import (
+from quanta.analysis.theories.quanta import (
     count_from_threshold,
     expected_exponents,
     expected_loss_vs_parameters,
