@@ -8,8 +8,6 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
-
-from quanta.analysis.figures import style
 from quanta.analysis.learned.discreteness import (
     HIGH,
     LOW,
@@ -22,6 +20,8 @@ from quanta.analysis.learned.discreteness import (
     ridge_drop,
 )
 from quanta.analysis.learned.reconstruction import measure_reconstruction
+
+from quanta.analysis.figures import style
 from quanta.analysis.learned.times import final_loss, learning_times
 
 _NAMES = {"loss": "loss in bits", "accuracy": "2 (1 − accuracy)", "brier": "4 × Brier score"}

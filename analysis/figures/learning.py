@@ -15,11 +15,12 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
+from quanta.analysis.learned.reconstruction import explained_variance
+from quanta.analysis.verdict.measurement import log
 
 from quanta.analysis.figures import style
 from quanta.analysis.fits.power_laws import fit_power_law
 from quanta.analysis.learned.order import concordance, tabulate_q_sequence
-from quanta.analysis.learned.reconstruction import explained_variance
 from quanta.analysis.learned.times import (
     count_learned,
     final_loss,
@@ -28,7 +29,6 @@ from quanta.analysis.learned.times import (
     unlearned_mass,
 )
 from quanta.analysis.theories.quanta import expected_loss_vs_parameters
-from quanta.analysis.verdict.measurement import log
 
 _LOSS, _MEAN_LOSS = "loss (bits)", "mean loss (bits)"
 _PARAMETERS, _STEP = "parameters N", "optimisation step"

@@ -19,13 +19,13 @@ _COLORS = {"supported": "green", "rejected": "red", "inconclusive": "yellow"}
 _RESULTS = {True: ("green", "holds"), False: ("red", "FAILS"), None: ("yellow", "unclear")}
 
 _CLAIMS = {
-    "count": "the count carries the exponent",
-    "drift": "nothing changes unless learned",
+    "count": "count carries the exponent",
+    "drift": "nothing else changes",
     "drops": "subtasks fall in drops",
-    "order": "learned in order of frequency",
-    "learning time": "S_k ∝ 1/p_k, by one law",
-    "examples needed": "D_k ∝ 1/p_k, by one law",
-    "room": "n ∝ N where room is the limit",
+    "order": "in order of frequency",
+    "learning time": "S_k ∝ 1/p_k, one law",
+    "examples needed": "D_k ∝ 1/p_k, one law",
+    "room": "n ∝ N where full",
 }
 """Each claim in a few words."""
 
@@ -121,14 +121,13 @@ def _plain(value: float) -> str:
 
 
 def _claims_table(claims: tuple[Claim, ...]) -> Table:
-    table = _table("along", "claim", "", "measured", "needed", left=3)
+    table = _table("", "", "measured", "needed", left=2)
     for claim in claims:
         color, result = _RESULTS[claim.holds]
         if not claim.asked:
             color, result = "dim", "not asked"
         table.add_row(
-            claim.axis,
-            _CLAIMS[claim.name],
+            f"{claim.axis}: {_CLAIMS[claim.name]}",
             Text(result, style=color),
             _estimate(claim.statistic, claim.lower, claim.upper),
             _window(*claim.window),
@@ -137,9 +136,9 @@ def _claims_table(claims: tuple[Claim, ...]) -> Table:
 
 
 def _window(low: float, high: float) -> str:
-    if math.isinf(high) or high == 1.0 and low < 1:
+    if math.isinf(high) or (high == 1 and low < 1):
         return f"≥ {low:.2f}"
-    return f"{_number(low)} to {_number(high)}"
+    return f"{(low + high) / 2:g} ± {(high - low) / 2:.2g}"
 
 
 def _budget_table(whole: Interval, carries: dict[str, Interval], shares: dict[str, Interval]) -> Table:
@@ -156,7 +155,7 @@ def _budget_table(whole: Interval, carries: dict[str, Interval], shares: dict[st
 
 
 def _exponents_table(verdict: Verdict) -> Table:
-    table = _table("exponent", "law", "measured", "expected here", "infinite K", left=2)
+    table = _table("exponent", "law", "measured", "expected", "K = ∞", left=2)
     for name, one in verdict.exponents.items():
         table.add_row(
             name,
@@ -197,7 +196,9 @@ def _blocks(table: pd.DataFrame, width: int) -> Iterator[Table]:
     columns = list(table.columns)
     if not columns:
         return
-    sizes = {name: max(len(name), *map(len, table[name])) + 3 if len(table) else len(name) + 3 for name in columns}
+    sizes = {
+        name: max(len(name), *map(len, table[name])) + 3 if len(table) else len(name) + 3 for name in columns
+    }
     key, rest = columns[0], columns[1:]
     while True:
         taken, used = [], sizes[key]

@@ -141,7 +141,10 @@ def claim_count(axis: Axis, here: AtTau, budget: Budget, drops: Claim, confidenc
 def claim_drift(axis: Axis, here: AtTau, confidence: float) -> Claim:
     """Ask along N or D whether the loss changes without anything being learned."""
     exponent = mean_over_seeds(here.budgets[axis.name].exponent, confidence)
-    if exponent.lower is not None and p_beyond(here.budgets[axis.name].exponent, 0.0, 1) > (1 - confidence) / 2:
+    if (
+        exponent.lower is not None
+        and p_beyond(here.budgets[axis.name].exponent, 0.0, 1) > (1 - confidence) / 2
+    ):
         why = f"The loss does not clearly fall along {axis.name}."
         return unknown(axis.name, "drift", DRIFT_WINDOW, why, None)
     why = (

@@ -17,8 +17,8 @@ LAWS = {
     "alpha_S": "L ∝ S^-alpha_S",
     "alpha_D": "L ∝ D^-alpha_D",
     "beta": "S_k ∝ p_k^-beta",
-    "beta_first": "the same, first half of the ranks learned",
-    "beta_later": "the same, later half",
+    "beta_first": "first half of ranks",
+    "beta_later": "later half of ranks",
     "beta_D": "D_k ∝ p_k^-beta_D",
     "gamma": "n ∝ N^gamma",
 }
@@ -74,7 +74,9 @@ def exponents(statistics: Statistics, confidence: float, seed: int = 0) -> dict[
     dict of str to Exponent
         In the order of `LAWS`.
     """
-    limits = expected_exponents(statistics.base.alpha) | dict.fromkeys(("beta", "beta_first", "beta_later", "beta_D", "gamma"), 1.0)
+    limits = expected_exponents(statistics.base.alpha) | dict.fromkeys(
+        ("beta", "beta_first", "beta_later", "beta_D", "gamma"), 1.0
+    )
     expected: dict[str, float] = {}
     measured = measure_exponents(statistics.here)
     found = {}
