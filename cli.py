@@ -18,6 +18,7 @@ from quanta.commands import (
     verify,
 )
 from quanta.tasks.commands import generate
+from quanta.tasks.errors import QuantaError
 from quanta.tasks.terminal import echo
 
 # The doors import only click: `quanta --help` must not wait for torch. Commands import what they need.
@@ -36,14 +37,13 @@ class _Group(click.Group):
                 option.show_envvar = True
 
     def invoke(self, ctx: click.Context) -> Any:
-        from quanta.tasks.config import ConfigError
-
         try:
             return super().invoke(ctx)
-        except ConfigError as error:
-            raise click.UsageError(str(error)) from error
-        except (ValueError, OSError) as error:
-            raise click.ClickException(str(error)) from error
+        except (QuantaError, OSError) as error:
+            from quanta.tasks.config import ConfigError  # takes pydantic
+
+            kind = click.UsageError if isinstance(error, ConfigError) else click.ClickException
+            raise kind(str(error)) from error
         except MemoryError as error:
             raise click.ClickException(f"out of memory ({error})") from error
 

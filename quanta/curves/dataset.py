@@ -19,6 +19,7 @@ from quanta._version import __version__
 from quanta.curves.netcdf import NetCDFError, read_netcdf
 from quanta.tasks.atomic import atomic_write
 from quanta.tasks.config import one_line
+from quanta.tasks.errors import QuantaError
 
 SCHEMA = 1
 """Version of the format; stored in the attribute `schema`."""
@@ -29,7 +30,7 @@ AXES = ("alpha", "n_train", "seed", "width", "step", "subtask")
 _UNIT_AXES = ("alpha", "n_train", "seed")
 
 
-class CurvesError(ValueError):
+class CurvesError(QuantaError):
     """Data that do not fit the Curves schema; says which variable, what was expected, what was found."""
 
 

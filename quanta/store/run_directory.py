@@ -19,6 +19,7 @@ from quanta.study.size import MAX_CURVES_BYTES
 from quanta.study.spec import StudySpec, UnitSpec
 from quanta.tasks.atomic import atomic_write, is_temporary
 from quanta.tasks.config import Config, ConfigError, read_text
+from quanta.tasks.errors import QuantaError
 from quanta.tasks.memory import format_bytes, memory_size
 
 # What loads torch or xarray is imported where it is needed: to see how far a study is must not take seconds.
@@ -33,7 +34,7 @@ _AXES = ("alpha", "n_train", "seed")
 _DERIVED = ("units", "analysis", "figures")
 
 
-class StoreError(ValueError):
+class StoreError(QuantaError):
     """A folder that is not the run directory it was taken for, or one that is damaged."""
 
 
