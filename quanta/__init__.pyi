@@ -10,6 +10,7 @@ from .store.verification import Damage, Verification, verify
 from .study.sections import EvaluationSpec, PopulationSpec, TrainingSpec
 from .study.spec import StudySpec, UnitSpec, load_study, shipped_studies
 from .sweep.units import SweepResult, find_pending, run_sweep
+from .tasks.errors import QuantaError
 from .training.device import resolve_device
 from .training.population import Population, count_parameters
 from .training.trainer import DivergedError, TrainedUnit, Trainer, train_unit
@@ -23,6 +24,7 @@ __all__ = [
     "Manifest",
     "Population",
     "PopulationSpec",
+    "QuantaError",
     "RunDirectory",
     "Status",
     "StoreError",

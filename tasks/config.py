@@ -9,6 +9,8 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from quanta.tasks.errors import QuantaError
+
 MAX_TEXT_BYTES = 2**21
 """The longest text of a configuration: one that gives k for each of the most subtasks has half of it."""
 
@@ -17,7 +19,7 @@ _MAX_VALUE = 80
 _MAX_MESSAGE = 300
 
 
-class ConfigError(ValueError):
+class ConfigError(QuantaError):
     """A configuration that is not allowed; one line that names the key, what is allowed and what came."""
 
 

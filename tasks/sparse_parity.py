@@ -17,6 +17,7 @@ from torch import Tensor
 
 from quanta.tasks.atomic import atomic_write
 from quanta.tasks.config import one_line
+from quanta.tasks.errors import QuantaError
 from quanta.tasks.memory import format_bytes, memory_size
 from quanta.tasks.seeds import derive_seed
 from quanta.tasks.spec import WORD_BYTES, TaskSpec
@@ -26,7 +27,7 @@ _FORMAT = "quanta-task-1"
 _CHECKED_ROWS = 4096  # labels checked at a time: their bits' places take many times the memory of the bits
 
 
-class TaskError(ValueError):
+class TaskError(QuantaError):
     """A task that cannot exist, or a file that does not hold one."""
 
 

@@ -10,6 +10,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from quanta.tasks.config import one_line
+from quanta.tasks.errors import QuantaError
 
 MAX_HEADER_BYTES = 2**25
 """The longest header of a file, since reading one takes some twenty times its length of memory."""
@@ -18,7 +19,7 @@ DTYPES = {"int64": "I64", "uint8": "U8", "float32": "F32", "float64": "F64"}
 """What safetensors call the types that are used here."""
 
 
-class TensorFileError(ValueError):
+class TensorFileError(QuantaError):
     """A file that holds no tensors, or is damaged."""
 
 

@@ -1,9 +1,13 @@
+import json
+import os
 import shutil
 
 import pytest
 import torch
+from click.testing import CliRunner
 from hypothesis import settings
 
+from quanta.cli import main
 from quanta.store.run_directory import RunDirectory
 from quanta.study.spec import load_study
 from quanta.sweep.units import run_sweep
@@ -114,3 +118,61 @@ def finished(tiny_study, tmp_path_factory):
 def copied(finished, tmp_path):
     """A copy of it, to be changed."""
     return shutil.copytree(finished, tmp_path / "copied")
+
+
+@pytest.fixture
+def run(monkeypatch):
+    """Run a command with nothing set that changes what it prints; exceptions are mistakes in the program."""
+    for name in os.environ:
+        if name.startswith("QUANTA_") or name in ("FORCE_COLOR", "NO_COLOR", "COLUMNS", "TTY_COMPATIBLE"):
+            monkeypatch.delenv(name)
+
+    def run(*arguments, env=None, exit_code=0):
+        result = CliRunner().invoke(
+            main, [str(argument) for argument in arguments], env=env, prog_name="quanta"
+        )
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        assert result.exit_code == exit_code, result.stderr
+        return result
+
+    return run
+
+
+@pytest.fixture
+def fail(run):
+    """Run a command line that must fail with nothing on stdout; its one line."""
+
+    def fail(*arguments, exit_code, env=None):
+        result = run(*arguments, exit_code=exit_code, env=env)
+        assert result.stdout == ""
+        lines = result.stderr.splitlines()
+        # click adds how the command is used, where it is an option or an argument that it refuses.
+        assert all(line.startswith(("Usage: ", "Try ")) or not line for line in lines[:-1]), result.stderr
+        assert lines[-1].startswith("Error: ")
+        return lines[-1]
+
+    return fail
+
+
+@pytest.fixture
+def parse_json():
+    """Read one object on one line, and nothing else; without NaN, which most readers refuse."""
+
+    def refuse(name):
+        raise AssertionError(f"{name} is not JSON")
+
+    def parse_json(text):
+        assert text.count("\n") == 1
+        return json.loads(text, parse_constant=refuse)
+
+    return parse_json
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """An empty folder in which the test is, so that what goes to default folders is seen."""
+    path = tmp_path / "here"
+    path.mkdir()
+    monkeypatch.chdir(path)
+    return path

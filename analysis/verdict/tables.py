@@ -7,8 +7,10 @@ import numpy as np
 import pandas as pd
 
 from quanta.analysis.fits.intervals import Interval, mean_over_seeds
+from quanta.analysis.learned.agreement import consensus_order, summarize_q_sequence
 from quanta.analysis.learned.budget import FALL, PARTS, Budget, measure_budget
 from quanta.analysis.learned.growth import measure_time_law
+from quanta.analysis.learned.order import find_inversions, tabulate_q_sequence
 from quanta.analysis.learned.times import time_bounds
 from quanta.analysis.verdict.statistics import AtTau, Statistics
 
@@ -205,3 +207,20 @@ def tabulate_networks(statistics: Statistics) -> pd.DataFrame:
 
 def _columns(name: str, found: Interval) -> dict[str, float | None]:
     return {name: found.estimate, f"{name}_lower": found.lower, f"{name}_upper": found.upper}
+
+
+def tabulate(statistics: Statistics, confidence: float) -> dict[str, pd.DataFrame]:
+    """Make every table beside a verdict, by the name of its file."""
+    times = statistics.here.times
+    return {
+        "budget": tabulate_budget(statistics, confidence),
+        "loss_parts": tabulate_loss_parts(statistics),
+        "sensitivity": tabulate_sensitivity(statistics, confidence),
+        "learning_times": tabulate_time_laws(statistics, confidence),
+        "drops": tabulate_drops(statistics, confidence),
+        "networks": tabulate_networks(statistics),
+        "agreement": summarize_q_sequence(times, confidence=confidence),
+        "consensus": consensus_order(times, confidence=confidence),
+        "inversions": find_inversions(times.isel(width=[-1])),
+        "q_sequence": tabulate_q_sequence(times),
+    }

@@ -19,6 +19,7 @@ from quanta.curves.netcdf import NetCDFError, read_netcdf
 from quanta.study.axes import STUDY_AXES
 from quanta.tasks.atomic import atomic_write
 from quanta.tasks.config import one_line
+from quanta.tasks.errors import QuantaError
 
 SCHEMA = 1
 """Version of the format; stored in the attribute `schema`."""
@@ -30,7 +31,7 @@ AXES = (*UNIT_AXES, "width", "step", "subtask")
 """The dimensions of `loss`, in order. Axes of length one stay."""
 
 
-class CurvesError(ValueError):
+class CurvesError(QuantaError):
     """Data that do not fit the Curves schema; says which variable, what was expected, what was found."""
 
 

@@ -21,6 +21,7 @@ from xarray.backends import H5NetCDFStore
 
 from quanta.study.size import MAX_CURVES_BYTES
 from quanta.tasks.config import one_line
+from quanta.tasks.errors import QuantaError
 from quanta.tasks.memory import format_bytes, memory_size
 
 MAX_OBJECTS = 1000
@@ -58,7 +59,7 @@ _NUMBERS = {*((h5t.INTEGER, size) for size in (1, 2, 4, 8)), (h5t.FLOAT, 4), (h5
 _SCALES = ("DIMENSION_LIST", "REFERENCE_LIST")  # how netCDF-4 notes which dimension belongs to which axis
 
 
-class NetCDFError(ValueError):
+class NetCDFError(QuantaError):
     """A file that holds something else than plain numbers, or too much."""
 
 

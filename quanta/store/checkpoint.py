@@ -18,6 +18,7 @@ from torch import Tensor
 from quanta.study.spec import UnitSpec
 from quanta.tasks.atomic import atomic_write
 from quanta.tasks.config import one_line
+from quanta.tasks.errors import QuantaError
 from quanta.tasks.tensors import open_tensors
 from quanta.training.trainer import Trainer
 
@@ -30,7 +31,7 @@ MAX_SHARE = 0.02
 """Of the time, for writing checkpoints: a large unit is kept less often."""
 
 
-class CheckpointError(ValueError):
+class CheckpointError(QuantaError):
     """A checkpoint that is damaged, or of another unit."""
 
 

@@ -1,5 +1,8 @@
 """What is raised about run directories."""
 
+from quanta.tasks.errors import QuantaError
 
-class StoreError(ValueError):
+
+
+class StoreError(QuantaError):
     """A folder that is not the run directory it was taken for, or one that is damaged."""

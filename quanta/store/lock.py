@@ -22,6 +22,7 @@ from threading import Event, Thread
 from pydantic import AwareDatetime, Field
 
 from quanta.tasks.config import Config, ConfigError
+from quanta.tasks.errors import QuantaError
 
 HEARTBEAT_SECONDS = 10.0
 """Between two touches of a lock that is held."""
@@ -40,7 +41,7 @@ _FIRST, _LAST = datetime(1970, 1, 2, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UT
 _NO_LOCKS_HERE = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
 
 
-class LockedError(ValueError):
+class LockedError(QuantaError):
     """A unit that somebody else is training; says who."""
 
 
@@ -260,7 +261,7 @@ def _open_files(n: int) -> Iterator[None]:
         yield
         return
     if hard != resource.RLIM_INFINITY and needed > hard:
-        raise ValueError(
+        raise QuantaError(
             f"{n} units at once need {needed} open files, and the system allows {hard} (ulimit -Hn); "
             "train them in shards"
         )

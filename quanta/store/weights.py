@@ -7,12 +7,13 @@ from safetensors.torch import save_file
 from quanta.study.spec import UnitSpec
 from quanta.tasks.atomic import atomic_write
 from quanta.tasks.config import one_line
+from quanta.tasks.errors import QuantaError
 from quanta.tasks.tensors import DTYPES, TensorFileError, open_tensors
 from quanta.training.population import Population
 from quanta.training.trainer import make_population
 
 
-class WeightsError(ValueError):
+class WeightsError(QuantaError):
     """A file that does not hold the weights of a unit."""
 
 

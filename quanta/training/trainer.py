@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from quanta.curves.dataset import VARIABLES, make_curves
 from quanta.study.spec import UnitSpec
+from quanta.tasks.errors import QuantaError
 from quanta.tasks.seeds import Stream, derive_seed
 from quanta.tasks.sparse_parity import Batch, MultitaskSparseParity
 from quanta.tasks.spec import CHANCE_BITS
@@ -49,7 +50,7 @@ class DivergedError(RuntimeError):
     """A loss that is no longer finite; says at which step and for which widths."""
 
 
-class StateError(ValueError):
+class StateError(QuantaError):
     """A state that is not one of this unit."""
 
 

@@ -2,11 +2,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from drawn import labels, texts
+from quanta.analysis.learned.discreteness import METRICS, measure_discreteness, ridge_drop
+from quanta.analysis.learned.reconstruction import measure_reconstruction
 
 from quanta.analysis.figures import style
 from quanta.analysis.figures.evidence import plot_drops, plot_final_values, plot_reconstruction_null
-from quanta.analysis.learned.discreteness import METRICS, measure_discreteness, ridge_drop
-from quanta.analysis.learned.reconstruction import measure_reconstruction
 from quanta.analysis.learned.times import count_learned, learning_times, select
 from quanta.analysis.theories.worlds import simulate
 

@@ -2,9 +2,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.optimize import linprog
-
 from quanta.analysis.learned.dip import LATTICE, UNIFORM_DIP, dip_statistic
+from scipy.optimize import linprog
 
 
 def slopes(x):

@@ -4,9 +4,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats
-from scipy.optimize import brentq
-
 from quanta.analysis.learned.dip import UNIFORM_DIP
 from quanta.analysis.learned.discreteness import (
     HIGH,
@@ -20,6 +17,9 @@ from quanta.analysis.learned.discreteness import (
     rescale,
     ridge_drop,
 )
+from scipy import stats
+from scipy.optimize import brentq
+
 from quanta.analysis.learned.times import final_loss, select
 from quanta.analysis.theories.worlds import simulate
 from quanta.tasks.frequencies import zipf_frequencies

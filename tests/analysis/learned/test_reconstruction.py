@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from quanta.analysis.learned.reconstruction import explained_variance, measure_reconstruction
 from scipy import stats
 
-from quanta.analysis.learned.reconstruction import explained_variance, measure_reconstruction
 from quanta.analysis.learned.times import final_mean_loss, learning_times, unlearned_mass
 from quanta.tasks.frequencies import uniform_frequencies, zipf_frequencies
 

@@ -2,12 +2,12 @@ import io
 
 import numpy as np
 import pytest
+from quanta.analysis.verdict.evidence import gather_evidence
 from rich.console import Console
 
 from quanta.analysis.learned.times import select
 from quanta.analysis.report.text import render
 from quanta.analysis.theories.worlds import simulate
-from quanta.analysis.verdict.evidence import gather_evidence
 from quanta.analysis.verdict.judge import judge
 
 

@@ -1,12 +1,12 @@
 import numpy as np
 import pandas as pd
 import pytest
+from quanta.analysis.verdict.evidence import TAUS, gather_evidence, judge_by_tau, tabulate_time_slopes
 
 from quanta.analysis.fits.forecasts import audit_windows, compare_models, scaling_points
 from quanta.analysis.learned.order import find_inversions
 from quanta.analysis.learned.times import learning_times, select
 from quanta.analysis.theories.worlds import simulate
-from quanta.analysis.verdict.evidence import TAUS, gather_evidence, judge_by_tau, tabulate_time_slopes
 from quanta.analysis.verdict.judge import judge
 
 

@@ -4,12 +4,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import optimize, stats
-from sklearn.linear_model import PoissonRegressor
-
-from quanta.analysis import select, simulate
-from quanta.analysis.learned.times import learning_times
-from quanta.analysis.verdict.exponents import exponents
 from quanta.analysis.verdict.measurement import (
     average,
     count_slopes,
@@ -29,6 +23,12 @@ from quanta.analysis.verdict.measurement import (
     time_scatters,
     time_slopes,
 )
+from scipy import optimize, stats
+from sklearn.linear_model import PoissonRegressor
+
+from quanta.analysis import select, simulate
+from quanta.analysis.learned.times import learning_times
+from quanta.analysis.verdict.exponents import exponents
 from quanta.curves.dataset import make_curves
 from quanta.tasks.frequencies import uniform_frequencies, zipf_frequencies
 

@@ -3,15 +3,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from quanta.analysis.learned.discreteness import measure_discreteness
+from quanta.analysis.learned.reconstruction import PermutationNull, measure_reconstruction
+from quanta.analysis.verdict.checks import Check
 
 from quanta.analysis import checks, select, simulate
 from quanta.analysis import verdict as module
 from quanta.analysis.fits.intervals import Interval
 from quanta.analysis.fits.power_laws import fit_power_law
-from quanta.analysis.learned.discreteness import measure_discreteness
-from quanta.analysis.learned.reconstruction import PermutationNull, measure_reconstruction
 from quanta.analysis.theories.worlds import DEMO_WIDTHS
-from quanta.analysis.verdict.checks import Check
 from quanta.analysis.verdict.exponents import Exponent
 from quanta.analysis.verdict.judge import judge
 from quanta.curves.dataset import make_curves

@@ -1,0 +1,366 @@
+"""The door to the analysis: `quanta simulate`, `analyze` and `figures`."""
+
+import errno
+import functools
+import json
+import math
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+from quanta.tasks.terminal import RealRange, echo, echo_descriptions, echo_json, echo_rich, note
+
+# Only click is imported here: `quanta --help` must not wait for xarray. Commands import what they need.
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
+
+    from quanta.analysis import Verdict
+
+EXIT_NOT_HELD = 4
+
+WORDS: dict[str, dict[str, float]] = {
+    "alpha": {"uniform": -1.0},
+    "n_subtasks": {},
+    "n_train": {"online": math.inf},
+}
+"""What `--at` chooses by, and the words that stand for a number, as in a study."""
+
+_READ_ONLY = {errno.EACCES, errno.EPERM, errno.EROFS}
+
+At = tuple[tuple[str, float], ...]
+
+
+class _WorldCommand(click.Command):
+    """A command whose help ends with the worlds; what they are is read only then."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        from quanta.analysis.theories.worlds import WORLDS
+
+        with formatter.section("Worlds"):
+            formatter.write_dl(list(WORLDS.items()))
+
+
+def _parse_world(ctx: click.Context, parameter: click.Parameter, value: str) -> str:
+    from quanta.analysis.theories.worlds import WORLDS
+
+    choice = click.Choice(list(WORLDS))
+    return choice.convert(value, parameter, ctx)
+
+
+def _list_worlds(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if not value or ctx.resilient_parsing:
+        return
+    from quanta.analysis.theories.worlds import WORLDS
+
+    echo_descriptions(WORLDS)
+    ctx.exit()
+
+
+@click.command(cls=_WorldCommand, short_help="Write curves with a known answer.")
+@click.argument("world", callback=_parse_world)
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File of curves (netCDF), usually ending in .nc.",
+)
+@click.option(
+    "--alpha",
+    type=RealRange(0, 4, min_open=True),
+    help="Quanta exponent; the world uniform has none.  [default: 0.4]",
+)
+@click.option(
+    "--n-subtasks",
+    "-K",
+    type=click.IntRange(2, 10_000),
+    default=64,
+    show_default=True,
+    help="Number of subtasks K.",
+)
+@click.option(
+    "--n-seeds", type=click.IntRange(1, 1000), default=3, show_default=True, help="Independent draws."
+)
+@click.option(
+    "--steps", type=click.IntRange(1, 10**9), default=6000, show_default=True, help="The last step."
+)
+@click.option(
+    "--scatter",
+    type=RealRange(0, 3),
+    default=0.3,
+    show_default=True,
+    help="Standard deviation of log learning times.",
+)
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Decides all that is random."
+)
+@click.option(
+    "--list",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_list_worlds,
+    help="List the worlds.",
+)
+def simulate(
+    world: str,
+    out: Path,
+    alpha: float | None,
+    n_subtasks: int,
+    n_seeds: int,
+    steps: int,
+    scatter: float,
+    seed: int,
+) -> None:
+    """Write curves of WORLD, in which it is known what is learned, when and in which order.
+
+    They have the widths of the demo and the schema of trained ones. Some worlds hold to the hypothesis and
+    some break it in one way each, so `quanta analyze` can be tried on them. Prints the path.
+    """
+    from quanta import save_curves
+    from quanta.analysis import simulate
+
+    if world == "uniform" and alpha is not None:
+        raise click.UsageError("--alpha is not for the world uniform, whose frequencies are equal")
+    curves = simulate(
+        world,
+        alpha=0.4 if alpha is None else alpha,
+        n_subtasks=n_subtasks,
+        n_seeds=n_seeds,
+        steps=steps,
+        scatter=scatter,
+        seed=seed,
+    )
+    save_curves(curves, out)
+    echo(out)
+
+
+def _parse_at(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> At:
+    return tuple(_parse_choice(*value.partition("=")) for value in values)
+
+
+def _parse_old(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> At:
+    return tuple(_parse_choice(str(parameter.name), "=", value) for value in values)
+
+
+def _parse_choice(axis: str, equals: str, text: str) -> tuple[str, float]:
+    """Take what a study takes as a value, and return the number that Curves hold for it."""
+    from quanta.tasks.config import ConfigError
+    from quanta.tasks.toml import parse_toml
+
+    axis, text = axis.strip(), text.strip()
+    if axis not in WORDS or not equals:
+        raise click.BadParameter(
+            f"{axis + equals + text!r} is not AXIS=VALUE, where AXIS is one of {', '.join(WORDS)}."
+        )
+    words = WORDS[axis]
+    try:
+        value = parse_toml(f"value = {text}")["value"]
+    except ConfigError:
+        value = text
+    if isinstance(value, str) and value in words:
+        return axis, words[value]
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return axis, float(value)
+    raise click.BadParameter(f"{axis} must be {' or '.join(['a number', *words])}, not {text!r}.")
+
+
+def _say(axis: str, value: float) -> str:
+    """Write a value of an axis as a study does, and as the names of units do."""
+    for word, number in WORDS[axis].items():
+        if value == number:
+            return word
+    return str(float(value)) if axis == "alpha" else f"{value:.0f}"
+
+
+def _slice_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Options of every command over a slice."""
+
+    @functools.wraps(command)
+    def with_old_names(*, at: At, alpha: At, n_train: At, **options: Any) -> None:
+        old = alpha + n_train
+        for axis, value in old:
+            note(f"--{axis.replace('_', '-')} will go; --at {axis}={_say(axis, value)} says the same")
+        command(at=at + old, **options)
+
+    for option in (
+        click.option("--alpha", multiple=True, hidden=True, callback=_parse_old),
+        click.option("--n-train", multiple=True, hidden=True, callback=_parse_old),
+        click.option(
+            "--tau",
+            type=RealRange(0, 1, min_open=True, max_open=True),
+            default=0.1,
+            show_default=True,
+            help="Share of chance below which a subtask is learned.",
+        ),
+        click.option(
+            "--at",
+            multiple=True,
+            metavar="AXIS=VALUE",
+            callback=_parse_at,
+            help="Which slice, if there are several, e.g. alpha=0.4, alpha=uniform or n_train=online.",
+        ),
+    ):
+        with_old_names = option(with_old_names)
+    return with_old_names
+
+
+def _load_slice(path: Path, at: At) -> "tuple[xr.Dataset, str]":
+    """Load the slice that is asked for, and name it, if there are others, by what tells it from them."""
+    from quanta import load
+    from quanta.analysis import select
+
+    asked = dict(at)
+    if len(asked) < len(at):
+        raise click.UsageError("--at must choose a value of each axis once")
+    curves = load(path)
+    n_missing = curves.attrs.get("units_missing", 0)
+    if n_missing:
+        note(f"{n_missing} units of the study are not done; seeds they belong to are left out")
+    there = {
+        "alpha": [float(value) for value in curves["alpha"].values],
+        "n_train": [float(value) for value in curves["n_train"].values],
+        "n_subtasks": [float(curves.sizes["subtask"])],
+    }
+    chosen = {axis: _choose(axis, values, asked.get(axis)) for axis, values in there.items()}
+    told = [f"{axis}={_say(axis, value)}" for axis, value in chosen.items() if len(there[axis]) > 1]
+    return select(curves, chosen["alpha"], chosen["n_train"]), "_".join(told)
+
+
+def _choose(axis: str, values: list[float], asked: float | None) -> float:
+    if asked is None and len(values) == 1:
+        return values[0]
+    found = ", ".join(_say(axis, value) for value in values)
+    if asked is None:
+        raise click.UsageError(f"--at {axis}=VALUE must choose one: the curves hold {found}")
+    for value in values:
+        if math.isclose(value, asked, rel_tol=1e-9) or (math.isnan(value) and math.isnan(asked)):
+            return value
+    raise click.UsageError(f"--at {axis} must be one of {found}, not {_say(axis, asked)}")
+
+
+def _folder(path: Path, kind: str, name: str) -> Path:
+    """Where results about a slice go: into its run directory, or beside its file, and not over others."""
+    from quanta.store.run_directory import inside
+
+    below = [kind] if path.is_dir() else [kind, path.name.removesuffix(".nc")]
+    return inside(path if path.is_dir() else path.parent, *below, *([name] if name else []))
+
+
+@click.command(short_help="Check whether the loss follows from the count.")
+@click.argument("path", type=click.Path(exists=True, path_type=Path))
+@_slice_options
+@click.option(
+    "--confidence",
+    type=RealRange(0, 1, min_open=True, max_open=True),
+    default=0.9,
+    show_default=True,
+    help="Nominal coverage of the intervals.",
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the resampling.")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder of the tables.  [default: PATH/analysis; of a file none are kept]",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--details", is_flag=True, help="Print why, in sentences, and all tables.")
+@click.option("--strict", is_flag=True, help="Exit with code 4 unless both answers are 'supported'.")
+@click.option("--strict-count", is_flag=True, help="The same for the first question alone.")
+def analyze(
+    path: Path,
+    at: At,
+    tau: float,
+    confidence: float,
+    seed: int,
+    out: Path | None,
+    as_json: bool,
+    details: bool,
+    strict: bool,
+    strict_count: bool,
+) -> None:
+    """Analyze PATH, a run directory or a netCDF file of curves, and print the verdict.
+
+    Two questions are answered: does the loss follow from the count of subtasks learned, and does the count grow
+    as the hypothesis says? For a run directory, also writes verdict.json and tables to its folder analysis/; to a
+    folder for each slice, such as analysis/alpha=0.4/, if there are several.
+    """
+    from quanta.analysis import judge, tabulate
+
+    if as_json and details:
+        raise click.UsageError("--json and --details exclude each other")
+    curves, name = _load_slice(path, at)
+    folder = out or (_folder(path, "analysis", name) if path.is_dir() else None)
+    verdict = judge(curves, tau=tau, confidence=confidence, seed=seed)
+    tables = tabulate(verdict)
+
+    # Before anything is printed: whoever reads may have seen enough after one line.
+    if folder is not None:
+        try:
+            _store(verdict, tables, folder)
+        except OSError as error:
+            if out is not None or error.errno not in _READ_ONLY:
+                raise
+            note(f"the tables are not kept, for {folder} cannot be written; --out names another folder")
+    _print(verdict, tables, as_json, details)
+
+    asked = [verdict.outcome] * strict + [verdict.questions["count"].outcome] * strict_count
+    if any(outcome != "supported" for outcome in asked):
+        sys.exit(EXIT_NOT_HELD)
+
+
+def _store(verdict: "Verdict", tables: "dict[str, pd.DataFrame]", folder: Path) -> None:
+    """Write the verdict and all tables to a folder."""
+    from quanta.tasks.atomic import atomic_write
+
+    with atomic_write(folder / "verdict.json") as file:
+        file.write_text(json.dumps(verdict.to_dict(), indent=2) + "\n", encoding="utf-8")
+    for name, table in tables.items():
+        with atomic_write(folder / f"{name}.csv") as file:
+            table.to_csv(file, index=False)
+
+
+def _print(verdict: "Verdict", tables: "dict[str, pd.DataFrame]", as_json: bool, details: bool) -> None:
+    """Print the verdict, as JSON or to be read, and all that stands beside it if asked for."""
+    from quanta.analysis import render, render_details
+
+    if as_json:
+        echo_json(verdict.to_dict())
+        return
+    echo_rich(lambda console: render(verdict, console))
+    if details:
+        echo_rich(lambda console: render_details(verdict, tables, console))
+
+
+@click.command(short_help="Draw the figures.")
+@click.argument("path", type=click.Path(exists=True, path_type=Path))
+@_slice_options
+@click.option(
+    "--format",
+    "file_format",
+    type=click.Choice(["png", "svg", "pdf"]),
+    default="png",
+    show_default=True,
+    help="File format; PNG at 200 dpi.",
+)
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder.  [default: PATH/figures; of a file figures/NAME beside it]",
+)
+def figures(
+    path: Path, at: At, tau: float, file_format: Literal["png", "svg", "pdf"], out: Path | None
+) -> None:
+    """Draw the figures of PATH, a run directory or a netCDF file of curves; prints their paths.
+
+    If there are several slices, each has a folder of its own, such as figures/alpha=0.4/.
+    """
+    from quanta.analysis import save_figures
+
+    curves, name = _load_slice(path, at)
+    folder = out or _folder(path, "figures", name)
+    for file in save_figures(curves, folder, format=file_format, tau=tau):
+        echo(file)

@@ -1,0 +1,108 @@
+"""The door to the tasks: `quanta generate`."""
+
+from pathlib import Path
+
+import click
+
+from quanta.tasks.terminal import RealRange, echo, echo_json
+
+
+def _parse_k(ctx: click.Context, parameter: click.Parameter, value: str) -> int | tuple[int, ...]:
+    try:
+        sizes = tuple(int(part) for part in value.split(","))
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is neither a whole number nor several with commas.") from None
+    return sizes[0] if len(sizes) == 1 else sizes
+
+
+def _parse_alpha(ctx: click.Context, parameter: click.Parameter, value: str) -> float | str:
+    if value == "uniform":
+        return value
+    try:
+        return float(value)
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is neither a number nor 'uniform'.") from None
+
+
+@click.command(short_help="Write a task file.")
+@click.argument("path", type=click.Path(dir_okay=False, path_type=Path))
+@click.option(
+    "--n-subtasks",
+    "-K",
+    type=click.IntRange(1, 100_000),
+    default=500,
+    show_default=True,
+    help="Number of subtasks K.",
+)
+@click.option(
+    "--n-bits",
+    "-n",
+    type=click.IntRange(1, 4096),
+    default=100,
+    show_default=True,
+    help="Number of bits of a sample.",
+)
+@click.option(
+    "--k",
+    "-k",
+    default="3",
+    show_default=True,
+    callback=_parse_k,
+    metavar="N[,N...]",
+    help="Bits in a subtask's parity: one number, or one per subtask.",
+)
+@click.option(
+    "--alpha",
+    default="0.4",
+    show_default=True,
+    callback=_parse_alpha,
+    metavar="A|uniform",
+    help="Quanta exponent; frequencies fall as rank^-(1+A). Or equal frequencies.",
+)
+@click.option(
+    "--offset",
+    type=RealRange(min=-1, min_open=True),
+    default=0.0,
+    show_default=True,
+    help="Added to the rank; flattens the head.",
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Decides the subsets.")
+@click.option(
+    "--samples",
+    type=click.IntRange(1, 10**8),
+    metavar="N",
+    help="Also draw N samples of the task.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def generate(
+    path: Path,
+    n_subtasks: int,
+    n_bits: int,
+    k: int | tuple[int, ...],
+    alpha: float | str,
+    offset: float,
+    seed: int,
+    samples: int | None,
+    as_json: bool,
+) -> None:
+    """Write a multitask sparse parity task, and a sample of it if asked for, to PATH (safetensors)."""
+    import torch
+
+    from quanta.tasks import MultitaskSparseParity, TaskSpec, derive_seed
+
+    spec = TaskSpec.parse(
+        {"n_subtasks": n_subtasks, "n_bits": n_bits, "k": k, "alpha": alpha, "offset": offset}
+    )
+    spec.check_samples(samples or 0)
+    task = MultitaskSparseParity(spec, seed)
+    generator = torch.Generator().manual_seed(derive_seed(seed, "data"))
+    task.save(path, task.sample(samples, generator) if samples else None)
+    made = {"schema": 1, "path": str(path), "seed": seed, "samples": samples, **spec.model_dump(mode="json")}
+    if as_json:
+        echo_json(made | {"frequencies": task.frequencies.tolist()})
+    else:
+        law = "uniform" if spec.alpha == "uniform" else f"Zipf with exponent {1 + spec.alpha:g}"
+        echo(
+            f"{path}: {n_subtasks} subtasks on {n_bits} bits, frequencies {law}, "
+            f"from {task.frequencies[0]:.3g} to {task.frequencies[-1]:.3g}; {samples or 'no'} samples"
+        )

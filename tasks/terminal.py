@@ -1,0 +1,126 @@
+"""How commands print and take numbers: what their doors in every package share."""
+
+import json
+import math
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+# `quanta --help` must not wait for more than click.
+if TYPE_CHECKING:
+    from rich.console import Console
+
+TABLE_WIDTH = 100
+"""Columns of a table that is not printed to a terminal."""
+
+
+class RealRange(click.FloatRange):
+    """A range of numbers, to which neither NaN nor infinity belongs."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Convert a value, or fail with the option, what it takes and what came."""
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):  # no comparison with a bound tells
+            self.fail(f"{number} is not in the range {self._describe_range()}.", param, ctx)
+        return number
+
+
+def echo(text: object, *, end: str = "\n") -> None:
+    """Print to stdout, as the result of a command.
+
+    That nobody reads it any more (``| head -1``) is no failure, and what the encoding of stdout lacks is
+    printed as a question mark.
+
+    Parameters
+    ----------
+    text : object
+        Taken as a string.
+    end : str, default a new line
+    """
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    printable = f"{text}{end}".encode(encoding, errors="replace").decode(encoding)
+    try:
+        click.echo(printable, nl=False, color=True)  # what has colours had a reason to
+    except BrokenPipeError:
+        # What is in the buffer would fail again when the interpreter ends.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
+def echo_json(values: Mapping[str, Any]) -> None:
+    """Print one JSON object on one line."""
+    echo(json.dumps(values))
+
+
+def echo_rich(render: "Callable[[Console], None]") -> None:
+    """Print what a function prints to a console of rich.
+
+    Parameters
+    ----------
+    render : callable
+        Called with a console as wide as the terminal, or `TABLE_WIDTH` where there is none.
+    """
+    from rich.console import Console
+
+    console = Console(width=None if sys.stdout.isatty() else TABLE_WIDTH)
+    with console.capture() as printed:
+        render(console)
+    echo(printed.get(), end="")
+
+
+def echo_descriptions(descriptions: Mapping[str, str]) -> None:
+    """Print names and what they stand for, a line each."""
+    for name, description in descriptions.items():
+        echo(f"{name:<{max(map(len, descriptions))}}  {description}")
+
+
+def note(text: str) -> None:
+    """Say on stderr what the user should know and did not ask for."""
+    click.echo(f"note: {text}", err=True)
+
+
+@contextmanager
+def progress(name: str, total: int, what: str) -> Iterator[Callable[[int], None] | None]:
+    """Show one bar on stderr while the block runs; nothing when stderr is not a terminal.
+
+    Parameters
+    ----------
+    name : str
+        What is at work.
+    total : int
+        How much there is to do.
+    what : str
+        What is counted, in the plural.
+
+    Yields
+    ------
+    callable or None
+        To be called with how much more has been done; None where nothing is shown.
+    """
+    if not sys.stderr.isatty() or total == 0:  # rich believes in a terminal under FORCE_COLOR
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(f"{what}, {{task.fields[rate]}} a second,"),
+        TimeRemainingColumn(),
+        TextColumn("left"),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(name, total=total, rate="?")
+
+        def advance(n_done: int) -> None:
+            speed = bar.tasks[0].speed
+            bar.update(task, advance=n_done, rate=f"{speed:.{0 if speed >= 10 else 1}f}" if speed else "?")
+
+        yield advance
