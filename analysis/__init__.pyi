@@ -1,44 +1,100 @@
-from .axes import Axis, Trace
+from .axes import ALPHA, RESOURCES, Axis, D, K, N, S, Trace
 from .fits.censored import CensoredFit, fit_censored_power_law
+from .fits.comparison import Rival, compare_models
 from .fits.errors import FitError, NoEstimate, TooFewPoints
-from .fits.intervals import Interval
+from .fits.forecasts import Forecast, forecast, hold_out_largest
+from .fits.intervals import Interval, bootstrap_seeds, jackknife_seeds, mean_over_seeds
+from .fits.power_laws import PowerLawFit, fit_power_law
+from .fits.scaling import ScalingFit, fit_scaling, profile_interval
+from .fits.windows import Windows, audit_windows
+from .learned.agreement import (
+    agreement_between_seeds,
+    agreement_between_widths,
+    consensus_order,
+    summarize_q_sequence,
+)
 from .learned.budget import Budget, measure_budget
 from .learned.drops import Drops, measure_drops
 from .learned.left import Left, measure_left, trace
-from .learned.order import concordance
+from .learned.order import (
+    concordance,
+    expected_concordance,
+    find_inversions,
+    prefix_score,
+    tabulate_q_sequence,
+)
 from .learned.times import count_learned, learning_times, select
-from .theories.worlds import simulate
+from .report.text import render, render_details
+from .theories.quanta import expected_exponents, ideal_loss, local_slope
+from .theories.worlds import simulate, true_exponents
 from .verdict.claims import Claim
 from .verdict.exponents import Exponent
 from .verdict.judge import Question, Verdict, judge
 from .verdict.statistics import Statistics, measure
+from .verdict.tables import tabulate
 
 __all__ = [
+    "ALPHA",
+    "RESOURCES",
     "Axis",
     "Budget",
     "CensoredFit",
     "Claim",
+    "D",
     "Drops",
     "Exponent",
     "FitError",
+    "Forecast",
     "Interval",
+    "K",
     "Left",
+    "N",
     "NoEstimate",
+    "PowerLawFit",
     "Question",
+    "Rival",
+    "S",
+    "ScalingFit",
     "Statistics",
     "TooFewPoints",
     "Trace",
     "Verdict",
+    "Windows",
+    "agreement_between_seeds",
+    "agreement_between_widths",
+    "audit_windows",
+    "bootstrap_seeds",
+    "compare_models",
     "concordance",
+    "consensus_order",
     "count_learned",
+    "expected_concordance",
+    "expected_exponents",
+    "find_inversions",
     "fit_censored_power_law",
+    "fit_power_law",
+    "fit_scaling",
+    "forecast",
+    "hold_out_largest",
+    "ideal_loss",
+    "jackknife_seeds",
     "judge",
     "learning_times",
+    "local_slope",
+    "mean_over_seeds",
     "measure",
     "measure_budget",
     "measure_drops",
     "measure_left",
+    "prefix_score",
+    "profile_interval",
+    "render",
+    "render_details",
     "select",
     "simulate",
+    "summarize_q_sequence",
+    "tabulate",
+    "tabulate_q_sequence",
     "trace",
+    "true_exponents",
 ]

@@ -295,7 +295,7 @@ def analyze(
     curves, name = _load_slice(path, at)
     folder = out or (_folder(path, "analysis", name) if path.is_dir() else None)
     verdict = judge(curves, tau=tau, confidence=confidence, seed=seed)
-    tables = tabulate(verdict)
+    tables = tabulate(verdict.statistics, confidence)
 
     # Before anything is printed: whoever reads may have seen enough after one line.
     if folder is not None:

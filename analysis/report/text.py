@@ -38,6 +38,18 @@ _PARTS = {
 }
 """Each part of the loss in a few words."""
 
+_DETAILS = {
+    "budget": "Where the exponents come from",
+    "sensitivity": "How the answers move with what counts as learned, as falling, and with the weights",
+    "learning_times": "beta at each width, and by quarter of the ranks learned",
+    "laws": "Laws of the learning time, by log-likelihood",
+    "drops": "Share of the fall in drops, by metric",
+    "models": "Laws of the loss: what they forecast, and how they do without a seed",
+    "widths": "What each width learned, mean over seeds",
+}
+"""The tables that are short enough to print, and their titles."""
+_NOT_PRINTED = ("message", "parameters", "n_held_out")
+
 _UNKNOWN = "–"
 
 
@@ -81,7 +93,7 @@ def render_details(verdict: Verdict, tables: dict[str, pd.DataFrame], console: C
     ----------
     verdict : Verdict
     tables : dict of str to DataFrame
-        By title; see `quanta.analysis.tabulate`.
+        From `quanta.analysis.tabulate`; the long ones are not printed.
     console : Console
     """
     for question in verdict.questions.values():
@@ -89,10 +101,14 @@ def render_details(verdict: Verdict, tables: dict[str, pd.DataFrame], console: C
             console.print()
             console.print(Text(f"{claim.name} along {claim.axis}: {_RESULTS[claim.holds][1]}", style="bold"))
             console.print(_indented(Text(claim.why)))
-    for title, table in tables.items():
+    for name, title in _DETAILS.items():
+        table = tables[name]
         console.print()
         console.print(Text(title, style="bold"))
-        for block in _blocks(_readable(table), console.width - 2):
+        if table.empty:
+            console.print(_indented(Text("nothing to say: too few points")))
+        shown = table.drop(columns=[name for name in _NOT_PRINTED if name in table])
+        for block in _blocks(_readable(shown), console.width - 2):
             console.print(_indented(block))
 
 

@@ -150,6 +150,24 @@ class AtTau:
             [-log_slope(one.x[there], loss[there]) for there, loss in zip(inside, one.mean_loss, strict=True)]
         )
 
+    def loss_points(self, axis: Axis) -> tuple[Array, Array]:
+        """Points of the mean loss along an axis that laws are fitted to: x (n,) and loss in bits (S, n).
+
+        Networks of one size are averaged. Along S from the first to the last learning time, medians over seeds.
+        Without those where the loss of some seed has no logarithm.
+        """
+        one = self.base.traces[axis.name]
+        x, place = np.unique(one.x, return_inverse=True)
+        loss = np.stack([one.mean_loss[:, place == i].mean(axis=1) for i in range(x.size)], axis=1)
+        there = (loss > 0).all(axis=0)
+        if axis == axes.S:
+            first, last = (
+                np.median(ends[np.isfinite(ends)]) if np.isfinite(ends).any() else math.nan
+                for ends in self.window
+            )
+            there &= (x >= first) & (x <= last)
+        return x[there], loss[:, there]
+
     def likelihoods(self, betas: Sequence[float | None]) -> Array:
         """Best log-likelihood of the learning times of the widest at each β (None: free), shape (S, n)."""
         bounds = time_bounds(self.times)

@@ -1,17 +1,23 @@
 """Tables beside a verdict: where the exponent comes from, how the answer moves, what each network learned."""
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from quanta.analysis import axes
+from quanta.analysis.fits.comparison import CURVES, compare_models
+from quanta.analysis.fits.errors import TooFewPoints
 from quanta.analysis.fits.intervals import Interval, mean_over_seeds
 from quanta.analysis.learned.agreement import consensus_order, summarize_q_sequence
 from quanta.analysis.learned.budget import FALL, PARTS, Budget, measure_budget
 from quanta.analysis.learned.growth import measure_time_law
 from quanta.analysis.learned.order import find_inversions, tabulate_q_sequence
 from quanta.analysis.learned.times import time_bounds
+from quanta.analysis.theories.quanta import FiniteK
+from quanta.analysis.verdict.growth import nearest_law
 from quanta.analysis.verdict.statistics import AtTau, Statistics
 
 FALLS = (FALL / 2, FALL, 2 * FALL)
@@ -205,8 +211,51 @@ def tabulate_networks(statistics: Statistics) -> pd.DataFrame:
     )
 
 
+def tabulate_models(statistics: Statistics) -> pd.DataFrame:
+    """Tabulate how rival laws of the mean loss along each axis forecast, and how they do without a seed.
+
+    Returns
+    -------
+    DataFrame
+        One row an (axis, model), the best of an axis first: axis, model, the columns of
+        `quanta.analysis.fits.comparison.Rival`, and `parameters` as JSON.
+    """
+    here, rows = statistics.here, []
+    chance = float(statistics.base.left.chance.mean())
+    for axis in axes.RESOURCES:
+        if axis.name not in statistics.base.traces:
+            continue
+        x, loss = here.loss_points(axis)
+        curves = (*CURVES, FiniteK(statistics.base.left.frequency, chance))
+        try:
+            rivals = compare_models(x, loss, curves)
+        except TooFewPoints:
+            continue
+        for rival in rivals:
+            parameters = {} if rival.fit is None else rival.fit.parameters
+            row = {name: getattr(rival, name) for name in _OF_RIVAL}
+            rows.append({"axis": axis.name, **row, "parameters": json.dumps(parameters)})
+    return pd.DataFrame(rows, columns=["axis", *_OF_RIVAL, "parameters"])
+
+
+_OF_RIVAL = ("model", "forecast_error", "n_held_out", "score", "difference", "difference_stderr", "message")
+
+
 def _columns(name: str, found: Interval) -> dict[str, float | None]:
     return {name: found.estimate, f"{name}_lower": found.lower, f"{name}_upper": found.upper}
+
+
+def tabulate_widths(statistics: Statistics, confidence: float) -> pd.DataFrame:
+    """Tabulate every width, means over seeds: width, n_parameters, n_learned, n_full, concordance, mean_loss."""
+    networks = tabulate_networks(statistics)
+    rows = []
+    for (width, n_parameters), group in networks.groupby(["width", "n_parameters"]):
+        row: dict[str, float | None] = {"width": int(width), "n_parameters": int(n_parameters)}
+        row["n_full"] = int(group["is_full"].sum())
+        for name in ("n_learned", "concordance", "mean_loss"):
+            row |= _columns(name, _mean(group[name].to_numpy(dtype=np.float64), confidence))
+        rows.append(row)
+    return pd.DataFrame(rows)
 
 
 def tabulate(statistics: Statistics, confidence: float) -> dict[str, pd.DataFrame]:
@@ -218,6 +267,9 @@ def tabulate(statistics: Statistics, confidence: float) -> dict[str, pd.DataFram
         "sensitivity": tabulate_sensitivity(statistics, confidence),
         "learning_times": tabulate_time_laws(statistics, confidence),
         "drops": tabulate_drops(statistics, confidence),
+        "laws": pd.DataFrame(nearest_law(statistics.here, confidence)),
+        "models": tabulate_models(statistics),
+        "widths": tabulate_widths(statistics, confidence),
         "networks": tabulate_networks(statistics),
         "agreement": summarize_q_sequence(times, confidence=confidence),
         "consensus": consensus_order(times, confidence=confidence),
