@@ -70,9 +70,10 @@ static void accumulate(const ladder *l, long q, long thread, inputs *bits, long 
     for (long b = 0; b < n_rows; b++) {
         if (TERMS == 1)
             for (long c = 0; c < COLUMNS; c++) ((REAL *)(dz + b))[c] = round_bf16((float)((REAL *)(dz + b))[c]);
+        const block addend = dz[b]; /* a copy stays in registers; dz, for all the compiler knows, changes with sum */
         for (long j = 0; j < J; j++) {
             block *sum = tables + j * 16 + bits->nibbles[b * J + j];
-            for (int v = 0; v < VECTORS; v++) sum->v[v] += dz[b].v[v];
+            for (int v = 0; v < VECTORS; v++) sum->v[v] += addend.v[v];
         }
     }
 }
