@@ -5,12 +5,13 @@ import functools
 import json
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from quanta.study.axes import ALPHA, N_TRAIN
 from quanta.tasks.terminal import RealRange, echo, echo_descriptions, echo_json, echo_rich, note
 
 # Only click is imported here: `quanta --help` must not wait for xarray. Commands import what they need.
@@ -18,14 +19,15 @@ if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
+    from quanta import RunDirectory
     from quanta.analysis import Verdict
 
 EXIT_NOT_HELD = 4
 
-WORDS: dict[str, dict[str, float]] = {
-    "alpha": {"uniform": -1.0},
+AXES: dict[str, Mapping[str, float]] = {
+    ALPHA.name: ALPHA.words,
     "n_subtasks": {},
-    "n_train": {"online": math.inf},
+    N_TRAIN.name: N_TRAIN.words,
 }
 """What `--at` chooses by, and the words that stand for a number, as in a study."""
 
@@ -152,11 +154,11 @@ def _parse_choice(axis: str, equals: str, text: str) -> tuple[str, float]:
     from quanta.tasks.toml import parse_toml
 
     axis, text = axis.strip(), text.strip()
-    if axis not in WORDS or not equals:
+    if axis not in AXES or not equals:
         raise click.BadParameter(
-            f"{axis + equals + text!r} is not AXIS=VALUE, where AXIS is one of {', '.join(WORDS)}."
+            f"{axis + equals + text!r} is not AXIS=VALUE, where AXIS is one of {', '.join(AXES)}."
         )
-    words = WORDS[axis]
+    words = AXES[axis]
     try:
         value = parse_toml(f"value = {text}")["value"]
     except ConfigError:
@@ -170,7 +172,7 @@ def _parse_choice(axis: str, equals: str, text: str) -> tuple[str, float]:
 
 def _say(axis: str, value: float) -> str:
     """Write a value of an axis as a study does, and as the names of units do."""
-    for word, number in WORDS[axis].items():
+    for word, number in AXES[axis].items():
         if value == number:
             return word
     return str(float(value)) if axis == "alpha" else f"{value:.0f}"
@@ -210,24 +212,39 @@ def _slice_options(command: Callable[..., None]) -> Callable[..., None]:
 
 def _load_slice(path: Path, at: At) -> "tuple[xr.Dataset, str]":
     """Load the slice that is asked for, and name it, if there are others, by what tells it from them."""
-    from quanta import load
+    from quanta import RunDirectory, load
     from quanta.analysis import select
 
     asked = dict(at)
     if len(asked) < len(at):
         raise click.UsageError("--at must choose a value of each axis once")
-    curves = load(path)
-    n_missing = curves.attrs.get("units_missing", 0)
-    if n_missing:
-        note(f"{n_missing} units of the study are not done; seeds they belong to are left out")
-    there = {
-        "alpha": [float(value) for value in curves["alpha"].values],
-        "n_train": [float(value) for value in curves["n_train"].values],
-        "n_subtasks": [float(curves.sizes["subtask"])],
-    }
-    chosen = {axis: _choose(axis, values, asked.get(axis)) for axis, values in there.items()}
+
+    curves = None if path.is_dir() else load(path)
+    there = _axes_of_run(RunDirectory(path)) if curves is None else _axes_of(curves)
+    chosen = {axis: _choose(axis, there[axis], asked.get(axis)) for axis in ("alpha", "n_subtasks")}
+    if "n_train" in asked:  # a resource, all of which is in a slice
+        chosen["n_train"] = _choose("n_train", there["n_train"], asked["n_train"])
+
+    if curves is None:  # of which other slices need not be trained, nor fit in memory
+        curves = RunDirectory(path).load(alpha=chosen["alpha"], n_subtasks=chosen["n_subtasks"])
+    _tell_missing(curves.attrs)
     told = [f"{axis}={_say(axis, value)}" for axis, value in chosen.items() if len(there[axis]) > 1]
-    return select(curves, chosen["alpha"], chosen["n_train"]), "_".join(told)
+    return select(curves, chosen["alpha"], chosen.get("n_train")), "_".join(told)
+
+
+def _axes_of(curves: "xr.Dataset") -> dict[str, list[float]]:
+    """List what there is on each axis in curves."""
+    return {
+        "alpha": curves["alpha"].values.tolist(),
+        "n_train": curves["n_train"].values.tolist(),
+        "n_subtasks": [curves.sizes["subtask"]],
+    }
+
+
+def _axes_of_run(run: "RunDirectory") -> dict[str, list[float]]:
+    """List what there is on each axis of the study of a run directory, be it trained or not."""
+    places = [unit.coordinates | {"n_subtasks": unit.task.n_subtasks} for unit in run.study.units()]
+    return {axis: sorted({place[axis] for place in places}) for axis in AXES}
 
 
 def _choose(axis: str, values: list[float], asked: float | None) -> float:
@@ -235,11 +252,19 @@ def _choose(axis: str, values: list[float], asked: float | None) -> float:
         return values[0]
     found = ", ".join(_say(axis, value) for value in values)
     if asked is None:
-        raise click.UsageError(f"--at {axis}=VALUE must choose one: the curves hold {found}")
+        raise click.UsageError(f"--at {axis}=VALUE must choose one: there are {found}")
     for value in values:
         if math.isclose(value, asked, rel_tol=1e-9) or (math.isnan(value) and math.isnan(asked)):
             return value
     raise click.UsageError(f"--at {axis} must be one of {found}, not {_say(axis, asked)}")
+
+
+def _tell_missing(attributes: dict[Any, Any]) -> None:
+    n_missing = attributes.get("units_missing", 0)
+    if n_missing:
+        names = attributes.get("missing_units", "").split()
+        some = f": {', '.join(names[:3])}{', ...' * (len(names) > 3)}" if names else ""
+        note(f"units that are not done: {n_missing}; the seeds they belong to are left out{some}")
 
 
 def _folder(path: Path, kind: str, name: str) -> Path:
@@ -284,9 +309,9 @@ def analyze(
 ) -> None:
     """Analyze PATH, a run directory or a netCDF file of curves, and print the verdict.
 
-    Two questions are answered: does the loss follow from the count of subtasks learned, and does the count grow
-    as the hypothesis says? For a run directory, also writes verdict.json and tables to its folder analysis/; to a
-    folder for each slice, such as analysis/alpha=0.4/, if there are several.
+    Two questions are answered: does the loss follow from the count of subtasks learned, and does the count
+    grow as the hypothesis says? For a run directory, also writes verdict.json and tables to its folder
+    analysis/; to a folder for each slice, such as analysis/alpha=0.4/, if there are several.
     """
     from quanta.analysis import judge, tabulate
 

@@ -110,15 +110,6 @@ class TestSomebodyElses:
         assert message == f"Error: [Errno 13] Permission denied: '{file}'"
         assert contents(copied) == before
 
-    def test_a_verdict_that_cannot_be_kept_is_shown(self, copied, monkeypatch):
-        def refuse(path, *arguments, **options):
-            raise PermissionError(errno.EACCES, "Permission denied", str(path))
-
-        monkeypatch.setattr(Path, "mkdir", refuse)
-        result = run("analyze", copied, exit_code=1)
-        assert result.stdout.startswith("tiny: INCONCLUSIVE")
-        assert result.stderr == f"Error: [Errno 13] Permission denied: '{copied / 'analysis'}'\n"
-
 
 class TestPickles:
     @pytest.mark.parametrize("save", [torch.save, lambda trap, path: path.write_bytes(pickle.dumps(trap))])

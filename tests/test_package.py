@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -13,7 +14,8 @@ import pytest
 from quanta.training.population import Population
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("quanta", "tasks", "analysis")
+PACKAGES = ("quanta", "quanta.tasks", "quanta.analysis")
+SOURCES = ("quanta", "tasks", "analysis", "cli.py", "setup.cfg", "pyproject.toml", "README.md", "LICENSE")
 
 
 class TestNames:
@@ -30,12 +32,12 @@ class TestNames:
                 assert re.fullmatch(r"\d+\.\d+\.\d+", found)
                 continue
             assert callable(found)
-            assert found.__module__.split(".")[0] == name
+            assert found.__module__.startswith(f"{name}.")
             assert inspect.getdoc(found), public
 
     @pytest.mark.parametrize("name", PACKAGES)
     def test_are_those_of_the_stub(self, name):
-        stub = (ROOT / name / "__init__.pyi").read_text()
+        stub = (ROOT / name.replace(".", "/") / "__init__.pyi").read_text()
         package = importlib.import_module(name)
         imported = re.findall(r"\w+", re.sub(r"from \S+ import", "", stub.partition("__all__")[0]))
         assert sorted(imported) == package.__all__
@@ -46,81 +48,147 @@ class TestNames:
 
     def test_importing_the_packages_loads_nothing_heavy(self):
         heavy = {"torch", "numpy", "xarray", "pandas", "matplotlib", "scipy", "sklearn", "pydantic"}
-        program = f"import sys, quanta, analysis, tasks; print(sorted({heavy} & set(sys.modules)))"
+        program = f"import sys, {', '.join(PACKAGES)}, quanta.cli; print(sorted({heavy} & set(sys.modules)))"
         assert run_python("-c", program, cwd=ROOT) == "[]\n"
 
 
-def run_python(*arguments, cwd, path=None):
+def run_python(*arguments, cwd, path=()):
     """Run a Python of its own and return what it prints; `path` is searched before what is installed."""
-    environment = os.environ | ({} if path is None else {"PYTHONPATH": str(path)})
-    command = [sys.executable, *map(str, arguments)]
-    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+    return run_program(sys.executable, *arguments, cwd=cwd, path=path)
+
+
+def run_program(*command, cwd, path=()):
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, path))}
+    done = subprocess.run(
+        list(map(str, command)), cwd=cwd, env=environment, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
-    """The wheel, built from a copy of the sources, so that nothing built before gets into it."""
-    folder = tmp_path_factory.mktemp("wheel")
+def built(tmp_path_factory):
+    """A folder with the sdist of the sources and the wheel that is made of it, and in `direct` theirs alone.
+
+    Made of a copy, so that nothing gets into them that was built before.
+    """
+    folder = tmp_path_factory.mktemp("built")
     source = folder / "source"
     source.mkdir()
-    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE", "cli.py"):
-        shutil.copy(ROOT / name, source)
-    for name in (*PACKAGES, "tests"):
-        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
-    run_python("-m", "build", "--wheel", "--no-isolation", "--outdir", folder, source, cwd=folder)
-    [path] = folder.glob("quanta-*-py3-none-any.whl")
+    for name in SOURCES:
+        if (ROOT / name).is_dir():  # links stay links: what they lead to is beside them
+            ignored = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(ROOT / name, source / name, symlinks=True, ignore=ignored)
+        else:
+            shutil.copy(ROOT / name, source)
+    build = ("-m", "build", "--no-isolation", source, "--outdir")
+    run_python(*build, folder, cwd=folder)
+    shutil.rmtree(next(source.glob("*.egg-info")))
+    run_python(*build, folder / "direct", "--wheel", cwd=folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheel(built):
+    [path] = (built / "direct").glob("quanta-*-py3-none-any.whl")
     return path
 
 
+def files_of(wheel):
+    """The bytes of what it installs, by name."""
+    with zipfile.ZipFile(wheel) as archive:
+        return {name: archive.read(name) for name in archive.namelist() if ".dist-info/" not in name}
+
+
 class TestWheel:
-    def test_holds_every_file_of_the_packages_and_nothing_else(self, wheel):
-        expected = {"cli.py"}
-        for package in PACKAGES:
-            for file in (ROOT / package).rglob("*"):
-                if file.is_file() and file.suffix != ".pyc":
-                    expected.add(file.relative_to(ROOT).as_posix())
-        names = set(zipfile.ZipFile(wheel).namelist())
-        assert {name for name in names if ".dist-info/" not in name} == expected
+    def test_holds_every_file_of_the_package_and_nothing_else(self, wheel):
+        expected = {
+            Path(folder, name).relative_to(ROOT).as_posix()
+            for folder, _, names in os.walk(ROOT / "quanta", followlinks=True)
+            for name in names
+            if not name.endswith(".pyc")
+        }
+        found = files_of(wheel)
+        assert set(found) == expected
         assert {
-            "quanta/ladder.c",
-            "quanta/studies/demo.toml",
-            *(f"{package}/{name}" for package in PACKAGES for name in ("py.typed", "__init__.pyi")),
+            *("quanta/cli.py", "quanta/__main__.py", "quanta/py.typed"),
+            *("quanta/__init__.pyi", "quanta/tasks/__init__.pyi", "quanta/analysis/__init__.pyi"),
+            *("quanta/commands.py", "quanta/tasks/commands.py", "quanta/analysis/commands.py"),
+            *("quanta/training/ladder.c", "quanta/study/studies/demo.toml"),
         } <= expected
+        assert found["quanta/cli.py"] == (ROOT / "cli.py").read_bytes()
+
+    def test_of_the_sdist_is_the_same(self, built, wheel):
+        [other] = built.glob("quanta-*-py3-none-any.whl")
+        assert files_of(other) == files_of(wheel)
 
     def test_metadata(self, wheel):
         with zipfile.ZipFile(wheel) as archive:
             [name] = [name for name in archive.namelist() if name.endswith("/entry_points.txt")]
             folder = name.partition("/")[0]
-            entry_points, metadata = (
-                archive.read(f"{folder}/{n}").decode() for n in ("entry_points.txt", "METADATA")
+            entry_points, metadata, top_level = (
+                archive.read(f"{folder}/{n}").decode()
+                for n in ("entry_points.txt", "METADATA", "top_level.txt")
             )
             assert f"{folder}/licenses/LICENSE" in archive.namelist()
-        assert entry_points.split() == ["[console_scripts]", "quanta", "=", "cli:main"]
+        assert entry_points.split() == ["[console_scripts]", "quanta", "=", "quanta.cli:main"]
+        assert top_level.split() == ["quanta"]
         assert "\nName: quanta\n" in metadata
         assert "\nRequires-Python: >=3.11\n" in metadata
         assert len((ROOT / "README.md").read_text()) > 0
         assert metadata.endswith((ROOT / "README.md").read_text())
 
-    def test_installed_it_trains(self, wheel, tiny_toml, tmp_path):
-        installed, elsewhere = tmp_path / "installed", tmp_path / "elsewhere"
-        elsewhere.mkdir()
-        pip = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-index", "--no-deps")
-        run_python(*pip, "--target", installed, wheel, cwd=elsewhere)
-        program = (
-            "import cli, quanta, analysis, tasks\nfor m in cli, quanta, analysis, tasks: print(m.__file__)"
-        )
-        files = run_python("-c", program, cwd=elsewhere, path=installed).splitlines()
-        assert all(Path(file).is_relative_to(installed) for file in files)
-        assert run_python("-m", "cli", "--help", cwd=elsewhere, path=installed).startswith("Usage: ")
-        assert "demo " in run_python("-m", "cli", "train", "--list", cwd=elsewhere, path=installed)
-        # As `python -m cli train`, and tells whether the compiled code is found there as well.
-        program = (
-            "from quanta.cli import main\nmain(['train', {!r}], standalone_mode=False)\n"
-            "from quanta import Population\nprint(Population((2,), 4, 6).is_compiled)"
-        )
-        out = run_python("-c", program.format(str(tiny_toml)), cwd=elsewhere, path=installed)
-        assert out.splitlines()[0] == "runs/tiny"
-        assert len(list((elsewhere / "runs" / "tiny").glob("units/*/manifest.json"))) == 3
-        assert out.splitlines()[1] == str(Population((2,), 4, 6).is_compiled)
+
+class TestSdist:
+    def test_holds_plain_files(self, built):
+        [path] = built.glob("quanta-*.tar.gz")
+        with tarfile.open(path) as archive:
+            members = archive.getmembers()
+        assert all(member.isfile() or member.isdir() for member in members)
+        names = {member.name.partition("/")[2] for member in members}
+        assert {"quanta/cli.py", "quanta/tasks/commands.py", "LICENSE", "README.md"} <= names
+
+
+@pytest.fixture
+def installed(wheel, tmp_path):
+    """A folder in which the wheel alone is installed."""
+    pip = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-index", "--no-deps")
+    run_python(*pip, "--target", tmp_path / "installed", wheel, cwd=tmp_path)
+    return tmp_path / "installed"
+
+
+@pytest.fixture(params=["nothing", "modules", "packages"])
+def folders(request, tmp_path):
+    """A folder to work in and one that is searched first, with what others call as the sources are called."""
+    paths = tmp_path / "work", tmp_path / "first"
+    for path in paths:
+        path.mkdir()
+        for name in ("tasks", "analysis", "cli", "commands") if request.param != "nothing" else ():
+            if request.param == "packages":
+                (path / name).mkdir()
+            decoy = path / name / "__init__.py" if request.param == "packages" else path / f"{name}.py"
+            decoy.write_text(f"raise RuntimeError('a decoy named {name} was imported')\n")
+    return paths
+
+
+class TestInstalled:
+    def test_it_is_quanta_and_nothing_else(self, installed, folders, tiny_toml):
+        work, first = folders
+        options = {"cwd": work, "path": (first, installed)}
+        modules = "quanta", "quanta.analysis", "quanta.tasks", "quanta.cli"
+        program = f"import {', '.join(modules)}\nfor m in {', '.join(modules)}: print(m.__file__)"
+        files = run_python("-c", program, **options).splitlines()
+        assert len(files) == 4
+        assert all(Path(file).is_relative_to(installed / "quanta") for file in files)
+        for command in ([installed / "bin" / "quanta"], [sys.executable, "-m", "quanta"]):
+            assert run_program(*command, "--help", **options).startswith("Usage: quanta ")
+            assert "demo " in run_program(*command, "train", "--list", **options)
+        assert run_program(installed / "bin" / "quanta", "train", tiny_toml, **options) == "runs/tiny\n"
+        assert len(list((work / "runs" / "tiny").glob("units/*/manifest.json"))) == 3
+        text = run_program(sys.executable, "-m", "quanta", "analyze", "runs/tiny", **options)
+        assert text.startswith("tiny: ")
+
+    def test_it_finds_the_compiled_code(self, installed, tmp_path):
+        program = "from quanta import Population\nprint(Population((2,), 4, 6).is_compiled)"
+        out = run_python("-c", program, cwd=tmp_path, path=(installed,))
+        assert out == f"{Population((2,), 4, 6).is_compiled}\n"

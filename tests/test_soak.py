@@ -99,7 +99,7 @@ class TestFaults:
         if mounted.returncode:
             pytest.skip("mounting needs the rights to")
         try:
-            command = [sys.executable, "cli.py", "train", str(tiny_toml), "--out", str(disk / "run")]
+            command = [sys.executable, "-m", "quanta", "train", str(tiny_toml), "--out", str(disk / "run")]
             filler = disk / "filler"
             filler.write_bytes(b"x" * 1_000_000)
             full = subprocess.run(command, capture_output=True, text=True)
@@ -115,7 +115,7 @@ class TestFaults:
             subprocess.run(["umount", str(disk)], check=True)
 
     def test_a_folder_that_cannot_be_written(self, tmp_path, tiny_toml):
-        command = [sys.executable, "cli.py", "train", str(tiny_toml), "--out", "/proc/run"]
+        command = [sys.executable, "-m", "quanta", "train", str(tiny_toml), "--out", "/proc/run"]
         refused = subprocess.run(command, capture_output=True, text=True)
         assert refused.returncode == 1
         assert refused.stderr.splitlines()[-1].startswith("Error: ")
@@ -125,7 +125,7 @@ class TestFaults:
         before = results(copied)
         edited = tmp_path / "edited.toml"
         edited.write_text(tiny_toml.read_text().replace("batch_size = 16", "batch_size = 32"))
-        command = [sys.executable, "cli.py", "train", str(edited), "--out", str(copied)]
+        command = [sys.executable, "-m", "quanta", "train", str(edited), "--out", str(copied)]
         refused = subprocess.run(command, capture_output=True, text=True)
         assert refused.returncode == 1
         assert "holds another study (different training.batch_size)" in refused.stderr
@@ -138,7 +138,7 @@ class TestFaults:
         damaged = bytearray(file.read_bytes())
         damaged[len(damaged) // 2] ^= 1
         file.write_bytes(damaged)
-        command = [sys.executable, "cli.py", "train", str(tiny_toml), "--out", str(copied)]
+        command = [sys.executable, "-m", "quanta", "train", str(tiny_toml), "--out", str(copied)]
         again = subprocess.run(command, capture_output=True, text=True, check=True)
         assert "1 of 3 units to train" in again.stderr
         assert results(copied) == before
@@ -147,7 +147,7 @@ class TestFaults:
         for file in copied.rglob("manifest.json"):
             file.write_text(file.read_text().replace('"schema": 1', '"schema": 0'))
         shutil.rmtree(copied / "analysis", ignore_errors=True)
-        command = [sys.executable, "cli.py", "analyze", str(copied)]
+        command = [sys.executable, "-m", "quanta", "analyze", str(copied)]
         refused = subprocess.run(command, capture_output=True, text=True)
         assert refused.returncode == 1
         assert "0 of 3 units are done" in refused.stderr

@@ -331,7 +331,7 @@ class TestFile:
 
     def test_more_than_there_is_memory_for(self, path, monkeypatch):
         MultitaskSparseParity.load(path)
-        monkeypatch.setattr("tasks.sparse_parity.memory_size", lambda: 1000)
+        monkeypatch.setattr("quanta.tasks.sparse_parity.memory_size", lambda: 1000)
         refuse(path, "expected at most this machine's 1000 bytes of memory, found ")
 
     def test_a_sample_that_unpacks_to_terabytes_is_not_read(self, path):

@@ -18,7 +18,7 @@ class TestMemory:
 
     def test_more_samples_than_it_holds_are_refused(self, monkeypatch):
         spec = TaskSpec(n_bits=100)
-        monkeypatch.setattr("tasks.spec.memory_size", lambda: 2**20)
+        monkeypatch.setattr("quanta.tasks.spec.memory_size", lambda: 2**20)
         most = 2**20 // (8 + 13 * 16 + 30)
         spec.check_samples(most)
         with pytest.raises(

@@ -24,7 +24,7 @@ from quanta.store.status import read_status
 from quanta.sweep.units import run_sweep
 from quanta.training.trainer import StoppedError, train_unit
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[3]
 CPU = torch.device("cpu")
 STATES = ["done", "running", "failed", "interrupted", "remaining"]
 
@@ -477,7 +477,7 @@ class TestTwoAtOnce:
         arguments = ["train", str(tiny_toml), "--out", str(out), "--device", "cpu"]
         slow = [*arguments, "--set", "training.steps=1000000"]
         first = subprocess.Popen(
-            [sys.executable, "cli.py", *slow], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            [sys.executable, "-m", "quanta", *slow], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
         try:
             deadline = time.monotonic() + 60

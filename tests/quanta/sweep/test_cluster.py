@@ -27,7 +27,7 @@ from quanta.sweep.cluster import connect, run_on_cluster, start_workers
 from quanta.sweep.units import SweepResult, run_sweep, train_and_store
 from quanta.sweep.worker import ClusterError, Job, OneGpu, find_fault, visible_gpus
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 # What tests send to workers is sent whole: there is no such module in them.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
@@ -574,7 +574,7 @@ def long(tmp_path_factory, long_toml):
 
 def command_line(*arguments):
     """How to start `quanta` in a process of its own."""
-    return [sys.executable, "-m", "cli", *map(str, arguments)]
+    return [sys.executable, "-m", "quanta", *map(str, arguments)]
 
 
 def quanta(*arguments, exit_code=0):
