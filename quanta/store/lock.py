@@ -1,8 +1,9 @@
-"""Locks on units, so that nobody trains a unit twice at once.
+"""Locks: nobody trains a unit twice at once, and a file that says who is at work is true.
 
-``units/<id>/lock`` is kept open with an exclusive lock of the operating system on it, which ends with its
-process, however that ends, and it says whose it is. On a shared file system such locks may not reach other
-hosts, so the owner also touches the file every few seconds, and another host's file counts while it is fresh.
+A lock is a file, such as ``units/<id>/lock``. It is kept open with an exclusive lock of the operating system
+on it, which ends with its process, however that ends, and it says whose it is. On a shared file system such
+locks may not reach other hosts, so the owner also touches the file every few seconds, and another host's file
+counts while it is fresh.
 """
 
 import errno
@@ -13,8 +14,8 @@ import socket
 import stat
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event, Thread
@@ -42,11 +43,11 @@ _NO_LOCKS_HERE = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
 
 
 class LockedError(QuantaError):
-    """A unit that somebody else is training; says who."""
+    """Something that somebody else is at work on, such as a unit; says who."""
 
 
 class Owner(Config):
-    """Who trains a unit. All is None for an instant, while the owner has yet to write who it is."""
+    """Who holds a lock. All is None for an instant, while the owner has yet to write who it is."""
 
     host: str | None = Field(None, pattern="^[!-~]{1,255}$")
     """Name of the machine."""
@@ -62,40 +63,81 @@ class Owner(Config):
         return f"process {self.pid} on host {self.host} since {since:%Y-%m-%d %H:%M}"
 
 
-@contextmanager
-def hold(folders: Iterable[Path]) -> Iterator[None]:
-    """Hold the locks of units while the block runs: of all of them or of none.
+def hold(folders: Iterable[Path]) -> AbstractContextManager[None]:
+    """Hold the locks of units while a block runs: of all of them or of none.
 
     Parameters
     ----------
     folders : iterable of Path
         ``units/<id>`` of a run directory; made if missing.
 
+    Returns
+    -------
+    context manager
+        Raises as `hold_files` does.
+    """
+    return hold_files([folder / "lock" for folder in folders], _explain)
+
+
+def _say_held(file: Path, there: Owner) -> str:
+    return f"{file}: is held by {there}"
+
+
+@contextmanager
+def hold_files(
+    files: Sequence[Path],
+    explain: Callable[[Path, Owner], str] = _say_held,
+    patience: float = PATIENCE_SECONDS,
+) -> Iterator[None]:
+    """Hold locks while the block runs: all of them or none. They are deleted when it ends.
+
+    Parameters
+    ----------
+    files : sequence of Path
+        Made if missing, with their folders.
+    explain : callable, optional
+        Says what it means that somebody else holds one.
+    patience : float, default PATIENCE_SECONDS
+        Seconds to wait for one that somebody else holds.
+
     Raises
     ------
     LockedError
         If somebody else holds one; says who.
     ValueError
-        If the system does not allow as many open files as there are units.
+        If the system does not allow as many open files.
     OSError
         If a lock cannot be written.
     """
-    folders = list(folders)
     me = Owner(host=socket.gethostname(), pid=os.getpid(), started=datetime.now(UTC).replace(microsecond=0))
     held: list[tuple[int, Path]] = []
     stop = Event()
     heart = Thread(target=_beat, args=(held, stop), name="heartbeat of locks", daemon=True)
-    with _open_files(len(folders)):
+    with _open_files(len(files)):
         heart.start()
         try:
-            for folder in folders:
-                held.append((_acquire(folder, me), folder / "lock"))
+            for file in files:
+                held.append((_acquire(file, me, explain, patience), file))
             yield
         finally:
             stop.set()
             heart.join()  # it must not touch what has been closed
-            for descriptor, path in held:
-                _release(descriptor, path)
+            for descriptor, file in held:
+                _release(descriptor, file)
+
+
+def remove_dead(folder: Path, pattern: str) -> None:
+    """Delete those locks in a folder whose owners have died; others, and what is no lock, stay.
+
+    Parameters
+    ----------
+    folder : Path
+    pattern : str
+        Of their names, as `Path.glob` takes it.
+    """
+    for file in folder.glob(pattern):
+        with suppress(LockedError, OSError), hold_files([file], patience=0):
+            pass  # whoever holds one deletes it in the end
 
 
 def owner(folder: Path) -> Owner | None:
@@ -134,34 +176,34 @@ def check_free(folder: Path) -> None:
     """Raise LockedError if somebody holds the lock of a unit; see `owner`."""
     there = owner(folder)
     if there is not None:
-        raise LockedError(_explain(folder, there))
+        raise LockedError(_explain(folder / "lock", there))
 
 
-def _acquire(folder: Path, me: Owner) -> int:
-    """Take the lock of a unit, and return the descriptor that holds it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "lock"
-    deadline = time.monotonic() + PATIENCE_SECONDS
+def _acquire(path: Path, me: Owner, explain: Callable[[Path, Owner], str], patience: float) -> int:
+    """Take a lock, and return the descriptor that holds it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    deadline = time.monotonic() + patience
     while True:
         descriptor = _open(path, os.O_RDWR | os.O_CREAT)
         try:
             free = _lock(descriptor, fcntl.LOCK_EX)
             there = _read(descriptor)
+            refusal = None
             if free is False:
-                if time.monotonic() > deadline:
-                    raise LockedError(_explain(folder, there or Owner()))
+                refusal = explain(path, there or Owner())
             elif _is_at(descriptor, path):  # or its last owner deleted it after we had opened it
-                seconds = _seconds_to_live(descriptor, there, folder, told=free is True)
-                if there is not None and seconds > 0:
-                    hint = f" (if it has died already, the unit is free in {seconds:.0f} s)"
-                    raise LockedError(_explain(folder, there) + hint)
-                _write(descriptor, me)
-                return descriptor
+                seconds = _seconds_to_live(descriptor, there, path.parent, told=free is True)
+                if there is None or seconds <= 0:
+                    _write(descriptor, me)
+                    return descriptor
+                refusal = f"{explain(path, there)} (if it has died already, it is free in {seconds:.0f} s)"
+            if refusal is not None and time.monotonic() > deadline:
+                raise LockedError(refusal)
         except BaseException:
             os.close(descriptor)
             raise
         os.close(descriptor)
-        if free is False:
+        if refusal is not None:
             time.sleep(PATIENCE_SECONDS / 20)
 
 
@@ -248,8 +290,9 @@ def _now(folder: Path) -> float:
         return time.time()
 
 
-def _explain(folder: Path, there: Owner) -> str:
-    return f"{folder.parents[1]}: unit {folder.name} is being trained by {there}; wait for it, or stop it"
+def _explain(lock: Path, there: Owner) -> str:
+    unit = lock.parent
+    return f"{unit.parents[1]}: unit {unit.name} is being trained by {there}; wait for it, or stop it"
 
 
 @contextmanager

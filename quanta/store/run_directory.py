@@ -4,24 +4,22 @@ A run directory holds ``study.json`` and, for each unit, ``units/<id>/`` with ``
 ``weights.safetensors`` and last of all ``manifest.json``. A unit counts only through its manifest.
 """
 
-import json
 import os
-import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from quanta.store.creation import make, read_study, write_json
 from quanta.store.errors import StoreError
 from quanta.store.lock import hold
 from quanta.store.manifest import Manifest
 from quanta.store.slices import Slice, choose, group, keep_readable, units_to_read
-from quanta.study.axes import STUDY_AXES, Value
+from quanta.study.axes import Value
 from quanta.study.size import MAX_CURVES_BYTES
 from quanta.study.spec import StudySpec, UnitSpec
-from quanta.tasks.atomic import atomic_write, is_temporary
-from quanta.tasks.config import Config, ConfigError, read_text
+from quanta.tasks.config import ConfigError, read_text
 from quanta.tasks.memory import format_bytes, memory_size
 from quanta.tasks.spec import CHANCE_BITS
 
@@ -32,8 +30,6 @@ if TYPE_CHECKING:
 
     from quanta.training.population import Population
     from quanta.training.trainer import TrainedUnit
-
-_DERIVED = ("units", "analysis", "figures")
 
 
 class RunDirectory:
@@ -52,13 +48,7 @@ class RunDirectory:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        file = self.path / "study.json"
-        if not file.is_file():
-            raise StoreError(f"{self.path}: not a run directory (it has no study.json)")
-        try:
-            self.study = StudySpec.parse(read_text(file))
-        except ConfigError as error:
-            raise StoreError(f"{file}: not a study of this version ({error})") from error
+        self.study = read_study(self.path)
 
     @classmethod
     def create(
@@ -69,7 +59,8 @@ class RunDirectory:
         Parameters
         ----------
         path : path-like
-            May be new, empty, or a run directory of the same study; the axes may have changed.
+            May be new, empty, or a run directory of the same study with other values on its axes, which then
+            has the values of both.
         study : StudySpec
         overwrite : bool, default False
             Delete the units, analysis and figures of a run directory that is there, if nobody trains a unit.
@@ -84,22 +75,10 @@ class RunDirectory:
             If the folder holds something else; if it holds another study and `overwrite` is false, or units
             that cannot be deleted and it is true.
         LockedError
-            If somebody trains a unit of what is to be deleted.
+            If somebody trains a unit of what is to be deleted, or is making it and does not come to an end.
         """
-        path = Path(path)
-        file = path / "study.json"
-        if path.exists() and not _can_be_run_directory(path):
-            raise StoreError(f"{path}: neither empty nor a run directory; choose another --out")
-        if file.exists():
-            there = cls(path).study  # a folder is ours if its study can be read
-            if overwrite:
-                _delete_derived(path)
-            else:
-                _check_same(there, study, path)
-        _write_json(file, study.model_dump_json(indent=2))
-        run = cls(path)
-        _check_same(run.study, study, path)  # somebody else may have made it at the same time
-        return run
+        make(Path(path), study, overwrite=overwrite)
+        return cls(path)
 
     def folder(self, unit: UnitSpec) -> Path:
         """Where the files of a unit are.
@@ -201,7 +180,7 @@ class RunDirectory:
 
     def _write_manifest(self, manifest: Manifest) -> None:
         text = manifest.model_dump_json(indent=2, by_alias=True)
-        _write_json(self.folder(manifest.unit) / "manifest.json", text)
+        write_json(self.folder(manifest.unit) / "manifest.json", text)
 
     def slices(self) -> list[Slice]:
         """List the slices of the study and what is missing in each; reads every file of every unit."""
@@ -368,54 +347,3 @@ def inside(path: Path, *names: str) -> Path:
         if path.is_symlink():
             raise StoreError(f"{path}: expected a folder, found a link; a run directory holds its own files")
     return path
-
-
-def _can_be_run_directory(path: Path) -> bool:
-    """Whether a path is a run directory, an empty folder, or one that somebody makes or died while making."""
-    if not path.is_dir():
-        return False
-    names = {entry.name for entry in path.iterdir()}
-    return "study.json" in names or all(map(is_temporary, names))
-
-
-def _delete_derived(path: Path) -> None:
-    """Delete what a study made in its run directory, if nobody is at work on it; of a link, the link."""
-    for name in _DERIVED:
-        if (path / name).is_symlink():
-            (path / name).unlink()
-    units = path / "units"
-    with hold(folder for folder in units.glob("*") if folder.is_dir() and not folder.is_symlink()):
-        for name in _DERIVED:
-            # The locks are there until the block ends; file servers keep folders that hold an open file.
-            shutil.rmtree(path / name, ignore_errors=True)
-    for left in units.glob("*/manifest.json"):
-        raise StoreError(f"{left}: cannot be deleted")
-
-
-def _check_same(there: StudySpec, study: StudySpec, path: Path) -> None:
-    """Refuse another study; a longer or shorter axis is the same study with other units."""
-    changed = changed_keys(there, study)
-    if changed:
-        raise StoreError(
-            f"{path}: holds another study (different {', '.join(changed)}); "
-            "choose another --out, or --overwrite to delete it"
-        )
-
-
-def changed_keys(before: Config, now: Config) -> list[str]:
-    """List the keys whose values differ between two studies, or two units; their axes are left out."""
-    free = {*(axis.name for axis in STUDY_AXES), "description"}
-    flat = [_flatten(json.loads(x.model_dump_json(exclude=free))) for x in (before, now)]
-    return sorted(key for key, value in flat[1].items() if flat[0][key] != value)
-
-
-def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat |= _flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return flat
-
-
-def _write_json(path: Path, text: str) -> None:
-    with atomic_write(path) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")

@@ -10,8 +10,9 @@ from numpy.typing import ArrayLike
 
 from quanta.curves.dataset import CurvesError, load_curves
 from quanta.store.checkpoint import Checkpoint, CheckpointError
+from quanta.store.creation import changed_keys
 from quanta.store.manifest import CHECKPOINT, UNIT_FILES, Manifest, checksum
-from quanta.store.run_directory import RunDirectory, changed_keys
+from quanta.store.run_directory import RunDirectory
 from quanta.store.weights import WeightsError, load_weights
 from quanta.study.spec import StudySpec, UnitSpec
 from quanta.tasks.config import ConfigError, one_line, read_text

@@ -18,7 +18,7 @@ from quanta.store import lock as module
 from quanta.store.lock import LockedError, Owner, hold, owner
 from quanta.store.run_directory import RunDirectory
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 HERE = socket.gethostname()
 STARTED = datetime(2026, 11, 22, 10, 31, tzinfo=UTC)
 
@@ -161,7 +161,7 @@ class TestOtherHosts:
         assert owner(folders[1]) == Owner(host="elsewhere", pid=4711, started=STARTED)
         with pytest.raises(LockedError) as caught, hold(folders):
             pass
-        says, seconds = str(caught.value).split(" (if it has died already, the unit is free in ")
+        says, seconds = str(caught.value).split(" (if it has died already, it is free in ")
         since = STARTED.astimezone()
         assert says == (
             f"{folders[0].parents[1]}: unit b is being trained by process 4711 on host elsewhere "

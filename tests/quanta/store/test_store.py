@@ -1,5 +1,6 @@
 import hashlib
 import json
+import os
 import pickle
 import shutil
 import threading
@@ -14,6 +15,7 @@ import xarray as xr
 
 from quanta.curves.dataset import CurvesError, load_curves, save_curves
 from quanta.store.errors import StoreError
+from quanta.store.lock import LockedError, hold_files
 from quanta.store.manifest import Manifest
 from quanta.store.run_directory import RunDirectory, load, load_population
 from quanta.study.spec import StudySpec
@@ -77,7 +79,7 @@ class TestCreate:
             path.parent.mkdir(exist_ok=True)
             path.write_text(other.model_dump_json())
 
-        monkeypatch.setattr("quanta.store.run_directory._write_json", write_too)
+        monkeypatch.setattr("quanta.store.creation.write_json", write_too)
         with pytest.raises(StoreError, match=r"holds another study \(different training\.steps\)"):
             RunDirectory.create(tmp_path / "run", tiny_study)
 
@@ -86,12 +88,61 @@ class TestCreate:
         assert RunDirectory.create(copied, tiny_study).pending() == []
         assert contents(copied) == before
 
-    def test_more_seeds_and_alphas(self, copied, tiny_study):
-        longer = changed(tiny_study, seed=[2, 0, 5], alpha=[0.4, 1.0], description="More of it.")
-        run = RunDirectory.create(copied, longer)
-        assert RunDirectory(copied).study == longer
+    def test_more_seeds_and_alphas_are_added(self, copied, tiny_study):
+        other = changed(tiny_study, seed=[2, 0, 5], alpha=[1.0, 0.4], description="More of it.")
+        run = RunDirectory.create(copied, other)
+        joined = changed(other, seed=[0, 1, 2, 5], alpha=[0.4, 1.0])
+        assert run.study == RunDirectory(copied).study == joined
         new = [(unit.alpha, unit.seed) for unit in run.pending()]
-        assert new == [(0.4, 5), (1.0, 2), (1.0, 0), (1.0, 5)]
+        assert new == [(0.4, 5), (1.0, 0), (1.0, 1), (1.0, 2), (1.0, 5)]
+
+    def test_fewer_seeds_take_none_away(self, copied, tiny_study):
+        run = RunDirectory.create(copied, changed(tiny_study, seed=[1]))
+        assert run.study == tiny_study
+
+    def test_by_many_at_once_each_with_a_seed_of_its_own(self, tiny_study, tmp_path):
+        def create(path, seed):
+            together.wait()
+            return RunDirectory.create(path, changed(tiny_study, seed=[seed])).study.seed
+
+        together = threading.Barrier(8)
+        with ThreadPoolExecutor(8) as pool:
+            for number in range(10):
+                seeds = list(pool.map(create, [tmp_path / f"run-{number}"] * 8, range(8)))
+                assert all(seed in there for seed, there in enumerate(seeds))
+                assert sorted(RunDirectory(tmp_path / f"run-{number}").study.seed) == list(range(8))
+                assert list(contents(tmp_path / f"run-{number}")) == ["study.json"]
+
+    def test_where_somebody_died_while_adding_to_it(self, copied, tiny_study):
+        (copied / ".study.lock").write_text('{"host": null}')
+        assert RunDirectory.create(copied, changed(tiny_study, seed=[7])).study.seed == (0, 1, 2, 7)
+        assert not (copied / ".study.lock").exists()
+
+    def test_while_somebody_is_adding_to_it(self, copied, tiny_study, monkeypatch):
+        monkeypatch.setattr("quanta.store.creation._PATIENCE_SECONDS", 0.1)
+        match = rf"copied: the run directory is being made by process {os.getpid()} on host .*; try again"
+        with hold_files([copied / ".study.lock"]), pytest.raises(LockedError, match=match):
+            RunDirectory.create(copied, tiny_study)
+
+    @pytest.mark.parametrize(
+        ("one", "other", "message"),
+        [
+            ({"alpha": "uniform"}, {"alpha": -1}, "alpha: must be at least one value, each once, not "),
+            (
+                {"seed": list(range(6002))},
+                {"seed": list(range(6002, 12004))},
+                "alpha x n_train x seed must be at most 10000 units, not 12004",
+            ),
+        ],
+        ids=["one place twice", "too many"],
+    )
+    def test_what_cannot_be_one_study_is_refused(self, tiny_study, tmp_path, one, other, message):
+        run = RunDirectory.create(tmp_path / "run", changed(tiny_study, **one))
+        assert is_untouched(
+            run.path,
+            lambda: RunDirectory.create(run.path, changed(tiny_study, **other)),
+            rf"run: cannot hold this study as well \({message}.*\); choose another --out",
+        )
 
     @pytest.mark.parametrize(
         ("values", "keys"),
