@@ -10,7 +10,6 @@ These laws are not those of `quanta.analysis.theories`, by intent: a judge is no
 Shapes: S seeds, W widths, T evaluations, K subtasks. A *share* is a loss as a share of chance.
 """
 
-import inspect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -77,9 +76,6 @@ def simulate(name: str, seed: int) -> Simulation:
     steps, share = world.law(sizes, rng)
     share = sizes.residue + (1 + sizes.excess - sizes.residue) * share
     loss = sizes.chance * share * np.exp(sizes.noise * rng.standard_normal(share.shape))
-    known = {"chance": sizes.chance} if sizes.declared and sizes.chance != 1 else {}
-    if "chance" not in inspect.signature(make_curves).parameters:
-        known = {}
     curves = make_curves(
         loss,
         frequency=sizes.frequency,
@@ -88,7 +84,7 @@ def simulate(name: str, seed: int) -> Simulation:
         n_parameters=sizes.n_parameters,
         seed=np.arange(sizes.n_seeds),
         alpha=[sizes.alpha],
-        **known,
+        chance=sizes.chance if sizes.declared else None,
     )
     return Simulation(world, sizes, curves)
 
@@ -97,7 +93,7 @@ def simulate(name: str, seed: int) -> Simulation:
 
 
 def scatter_times(sizes: Sizes, rng: Generator, delay: Array) -> Array:
-    """Times (S, W, K) at which every network would learn each subtask if it had room.
+    """Draw the times (S, W, K) at which every network would learn each subtask if it had room.
 
     `delay` (K,) or (S, 1, K) is the median time over that of subtask 1.
     """
@@ -214,59 +210,59 @@ def cut_modes(sizes: Sizes, rng: Generator, shape: Callable[[Array], Array]) -> 
 
 
 def obey(sizes: Sizes, rng: Generator) -> Watched:
-    """S_k ∝ 1/p_k and n ∝ N: the hypothesis."""
+    """Do as the hypothesis says: S_k ∝ 1/p_k and n ∝ N."""
     steps, share, _ = learn_quanta(sizes, rng)
     return steps, share
 
 
 def see_ends_only(sizes: Sizes, rng: Generator) -> Watched:
-    """The hypothesis, evaluated early and at the end alone."""
+    """Evaluate early and at the end alone."""
     steps, share, _ = learn_quanta(sizes, rng)
     early = int(rng.integers(0, steps.size // 2))
     return steps[[early, -1]], share[:, :, [early, -1]]
 
 
 def spike(sizes: Sizes, rng: Generator) -> Watched:
-    """The hypothesis; one learned loss in twenty is measured above τ."""
+    """Measure one learned loss in twenty above τ."""
     steps, share, _ = learn_quanta(sizes, rng)
     spikes = (share < TAU) & (rng.random(share.shape) < 0.05)
     return steps, np.where(spikes, rng.uniform(TAU, 1, share.shape), share)
 
 
 def keep_a_floor(sizes: Sizes, rng: Generator) -> Watched:
-    """The hypothesis; what is learned keeps .05 of chance."""
+    """Leave .05 of chance of what is learned."""
     steps, share, _ = learn_quanta(sizes, rng)
     return steps, 0.05 + 0.95 * share
 
 
 def start_high(sizes: Sizes, rng: Generator) -> Watched:
-    """The hypothesis; networks begin 2 to 20 times above chance and come down before they learn."""
+    """Begin 2 to 20 times above chance, and come down before anything is learned."""
     steps, share, _ = learn_quanta(sizes, rng)
     above = draw_number(rng, (1.0, 19.0)) * np.exp(-steps / (0.05 * sizes.first_time))
     return steps, share + above[:, None]
 
 
 def forget(sizes: Sizes, rng: Generator) -> Watched:
-    """The hypothesis; one learned subtask in ten is forgotten later, for good."""
+    """Forget one learned subtask in ten later, for good."""
     steps, share, times = learn_quanta(sizes, rng)
     forgotten = np.where(rng.random(times.shape) < 0.1, times * rng.uniform(1.5, 5, times.shape), np.inf)
     return steps, np.where(steps[:, None] >= forgotten[:, :, None, :], 1.0, share)
 
 
 def grow_slowly(sizes: Sizes, rng: Generator) -> Watched:
-    """n ∝ N^.6."""
+    """Let room grow as n ∝ N^.6."""
     steps, share, _ = learn_quanta(sizes, rng, gamma=0.6)
     return steps, share
 
 
 def wait_in_line(sizes: Sizes, rng: Generator) -> Watched:
-    """One after another: S_k ∝ k, the Domino."""
+    """Learn one after another: S_k ∝ k, the Domino of Liu et al. (2025), arXiv:2501.12391."""
     steps, share, _ = learn_quanta(sizes, rng, np.arange(1.0, sizes.n_subtasks + 1))
     return steps, share
 
 
 def follow(beta: float) -> Callable[[Sizes, Generator], Watched]:
-    """S_k ∝ p_k^-β."""
+    """Let S_k ∝ p_k^-β."""
 
     def law(sizes: Sizes, rng: Generator) -> Watched:
         steps, share, _ = learn_quanta(sizes, rng, sizes.rarity**beta)
@@ -276,7 +272,7 @@ def follow(beta: float) -> Callable[[Sizes, Generator], Watched]:
 
 
 def bend(sizes: Sizes, rng: Generator) -> Watched:
-    """S_k ∝ p_k^-.75 for the first half of the ranks learned and p_k^-1.25 for the rest: 1 on the whole."""
+    """Let S_k ∝ p_k^-.75 for the first half of the ranks learned, then p_k^-1.25: 1 on the whole."""
     knee = (0.5 * sizes.n_learned) ** (1 + sizes.alpha)
     delay = sizes.rarity**0.75 * np.maximum(sizes.rarity / knee, 1) ** 0.5
     steps, share, _ = learn_quanta(sizes, rng, delay)
@@ -284,20 +280,20 @@ def bend(sizes: Sizes, rng: Generator) -> Watched:
 
 
 def shuffle_each(sizes: Sizes, rng: Generator) -> Watched:
-    """Every seed learns in an order of its own, whatever the frequencies."""
+    """Learn in an order of each seed's own, whatever the frequencies."""
     orders = rng.permuted(np.tile(sizes.rarity, (sizes.n_seeds, 1)), axis=1)
     steps, share, _ = learn_quanta(sizes, rng, orders[:, None, :])
     return steps, share
 
 
 def shuffle_all(sizes: Sizes, rng: Generator) -> Watched:
-    """All learn in one order, which is not that of the frequencies."""
+    """Learn in one order, which is not that of the frequencies."""
     steps, share, _ = learn_quanta(sizes, rng, rng.permutation(sizes.rarity))
     return steps, share
 
 
 def filter_by(*shapes: Callable[[Array], Array], cut: float = 0.0) -> Callable[[Sizes, Generator], Watched]:
-    """Smooth modes of one of these shapes; with probability `cut` they are smooth along the steps alone."""
+    """Make modes of one of these shapes, with probability `cut` smooth along the steps alone."""
 
     def law(sizes: Sizes, rng: Generator) -> Watched:
         modes = cut_modes if rng.random() < cut else filter_modes
@@ -307,7 +303,7 @@ def filter_by(*shapes: Callable[[Array], Array], cut: float = 0.0) -> Callable[[
 
 
 def level_with_room(sizes: Sizes, rng: Generator) -> Watched:
-    """Drops in time, to a level that falls smoothly with N."""
+    """Drop in time, to a level that falls smoothly with N."""
     times = scatter_times(sizes, rng, sizes.rarity)
     steps = choose_steps(sizes, rng, end_training(sizes, rng, times, sizes.rarity))
     rank = np.arange(1.0, sizes.n_subtasks + 1)
@@ -317,12 +313,12 @@ def level_with_room(sizes: Sizes, rng: Generator) -> Watched:
 
 
 def mix_each(sizes: Sizes, rng: Generator) -> Watched:
-    """Three tenths of every loss is a smooth mode."""
+    """Make three tenths of every loss a smooth mode."""
     return _mix(sizes, rng, np.full(sizes.n_subtasks, 0.3))
 
 
 def mix_some(sizes: Sizes, rng: Generator) -> Watched:
-    """Two subtasks of every five are smooth modes, with at least a quarter of the loss."""
+    """Make two subtasks of every five smooth modes, with at least a quarter of the loss."""
     while True:
         order = rng.permuted(np.tile(np.arange(5), (math.ceil(sizes.n_subtasks / 5), 1)), axis=1)
         smooth = (order < 2).ravel()[: sizes.n_subtasks].astype(np.float64)
@@ -338,7 +334,7 @@ def _mix(sizes: Sizes, rng: Generator, smooth: Array) -> Watched:
 
 
 def never_count(sizes: Sizes, rng: Generator) -> Watched:
-    """All networks learn the same few subtasks, and what is unlearned falls with N."""
+    """Learn the same few subtasks in all networks, and let what is unlearned fall with N."""
     few = int(rng.integers(3, 8))
     times = scatter_times(sizes, rng, sizes.rarity)
     times[..., few:] = np.inf
@@ -351,7 +347,7 @@ def never_count(sizes: Sizes, rng: Generator) -> Watched:
 
 
 def drift_a_sixth(sizes: Sizes, rng: Generator) -> Watched:
-    """The hypothesis, but a sixth of the exponent along N is what the unlearned loss loses."""
+    """Take a sixth of the exponent along N from the loss of what is unlearned."""
     steps, share, times = learn_quanta(sizes, rng)
     unlearned = ((times > steps[-1]) * sizes.frequency).sum(axis=-1)  # (S, W)
     log_n = np.log(sizes.relative_room)
