@@ -39,6 +39,8 @@ class Ranges:
         What ends learning: the room of the networks, the time of training, or about both.
     equal : bool
         Whether two widths have the same N.
+    least_learned : int
+        Fewest subtasks that the widest learns by design; at most six tenths of all.
     """
 
     n_subtasks: tuple[int, int] = (20, 500)
@@ -53,6 +55,7 @@ class Ranges:
     chance: tuple[float, float] = (1, 1)
     limits: tuple[Limit, ...] = ("room", "time", "both")
     equal: bool = False
+    least_learned: int = AT_LEAST_LEARNED
 
 
 @dataclass(frozen=True)
@@ -138,7 +141,7 @@ def draw_sizes(rng: Generator, ranges: Ranges) -> Sizes:
             break
     limit: Limit = ranges.limits[rng.integers(len(ranges.limits))]
     spare = {"room": 1.0, "both": rng.uniform(1.0, 1.5), "time": rng.uniform(1.5, 4.0)}[limit]
-    n_learned = draw_number(rng, (AT_LEAST_LEARNED, 0.6 * n_subtasks))
+    n_learned = draw_number(rng, (ranges.least_learned, max(ranges.least_learned, 0.6 * n_subtasks)))
     n_parameters = np.round(1000 * np.geomspace(1, draw_number(rng, ranges.span), n_widths)).astype(np.int64)
     if ranges.equal:
         twin = rng.integers(1, n_widths)

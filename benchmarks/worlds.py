@@ -68,11 +68,11 @@ def list_seeds(half: Half, n: int) -> range:
     return range(0, 2 * n, 2) if half == "tuning" else range(1, 2 * n, 2)
 
 
-def simulate(name: str, seed: int) -> Simulation:
-    """Draw one of `WORLDS`; the same for the same name and seed."""
+def simulate(name: str, seed: int, ranges: Ranges | None = None) -> Simulation:
+    """Draw one of `WORLDS`, with sizes from its own ranges or others; the same for the same arguments."""
     world = WORLDS[name]
     rng = np.random.default_rng([seed, *name.encode()])
-    sizes = draw_sizes(rng, world.ranges)
+    sizes = draw_sizes(rng, world.ranges if ranges is None else ranges)
     steps, share = world.law(sizes, rng)
     share = sizes.residue + (1 + sizes.excess - sizes.residue) * share
     loss = sizes.chance * share * np.exp(sizes.noise * rng.standard_normal(share.shape))
