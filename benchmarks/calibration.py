@@ -1,146 +1,266 @@
-"""Try the statistics on worlds with a known answer: ``python -m benchmarks.calibration``.
+"""Judge the judge on worlds with a known answer: ``python -m benchmarks.calibration``.
 
 Prints the tables of docs/statistics.md. Draws are independent; a share of n draws has the standard error
-sqrt(share (1 - share) / n).
+sqrt(share (1 - share) / n). Thresholds are chosen on the half for tuning, and rates shown on the other.
 """
 
 import math
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from functools import partial
+from dataclasses import replace
 from typing import Any
 
 import click
 import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
 
-from quanta.analysis import FitError, fit_power_law, judge, select, simulate, true_exponents
-from quanta.analysis.fits.censored import fit_censored_power_law
-from quanta.analysis.fits.forecasts import forecast
-from quanta.analysis.fits.scaling import fit_scaling
-from quanta.analysis.theories.worlds import WORLDS
-from quanta.analysis.verdict.exponents import exponents
-from quanta.analysis.verdict.measurement import loss_slopes, measure
-from quanta.tasks.frequencies import zipf_frequencies
+from benchmarks.worlds import WORLDS, Answer, Half, list_seeds, simulate
+from quanta.analysis import judge, select
+from quanta.analysis.fits.intervals import mean_over_seeds
+from quanta.analysis.learned.budget import PARTS
+from quanta.analysis.verdict.statistics import measure
+from quanta.curves.dataset import make_curves
 
-SEEDS = (3, 5, 10)
-"""Numbers of seeds in a simulated study."""
+QUESTIONS = ("count", "growth")
+OUTCOMES = ("supported", "rejected", "inconclusive")
 
 CONFIDENCE = 0.9
 """Nominal coverage of every interval here."""
 
 Row = list[str]
+Run = Callable[[Callable[[Any], Any], Sequence[Any]], list[Any]]
 
 
-def judge_world(world: str, n_seeds: int, draw: int) -> tuple[str, tuple[str, ...], dict[str, float | None]]:
-    """Draw a world and judge it: outcome, the checks that fail, and the statistic of every check."""
-    verdict = judge(select(simulate(world, n_seeds=n_seeds, seed=draw)), n_bootstrap=1)
-    failed = tuple(check.name for check in verdict.checks if check.passed is False)
-    return verdict.outcome, failed, {check.name: check.statistic for check in verdict.checks}
+def answer(job: tuple[str, int]) -> dict[str, str]:
+    """Draw a world by name and seed, and judge it: the outcome of each question."""
+    return outcomes_of(simulate(*job).curves)
 
 
-def tabulate_outcomes(draws: int, run: "Run") -> Iterator[Row]:
-    """Share of outcomes and of failing checks, world by world."""
-    yield ["world", "seeds", "supported", "rejected", "inconclusive", "checks that fail"]
-    for world in WORLDS:
-        for n_seeds in SEEDS:
-            found = run(partial(judge_world, world, n_seeds), draws)
-            outcomes = Counter(outcome for outcome, _, _ in found)
-            failed = Counter(name for _, names, _ in found for name in names)
-            yield [
-                world,
-                str(n_seeds),
-                *(_share(outcomes[name], draws) for name in ("supported", "rejected", "inconclusive")),
-                ", ".join(f"{name} {_share(n, draws)}" for name, n in failed.most_common()) or "none",
-            ]
+def truth(name: str, question: str) -> Answer:
+    """Return what should be said of a world."""
+    return WORLDS[name].count if question == "count" else WORLDS[name].growth
 
 
-def measure_world(world: str, n_seeds: int, draw: int) -> dict[str, tuple[float, float, float]]:
-    """Draw a world: estimate and interval of α_N, β and γ."""
-    found = exponents(measure(select(simulate(world, n_seeds=n_seeds, seed=draw)), confidence=CONFIDENCE), 1)
+def outcomes_of(curves: xr.Dataset) -> dict[str, str]:
+    """Judge Curves: the outcome of each question."""
+    verdict = judge(select(curves))
+    return {name: verdict.questions[name].outcome for name in QUESTIONS}
+
+
+def tabulate_answers(draws: int, half: Half, run: Run) -> Iterator[Row]:
+    """How each question is answered, world by world."""
+    jobs = [(name, seed) for name in WORLDS for seed in list_seeds(half, draws)]
+    found = [(name, outcomes) for (name, _), outcomes in zip(jobs, run(answer, jobs), strict=True)]
+    yield ["world", *(column for question in QUESTIONS for column in (f"{question} is", *OUTCOMES))]
+    for name in WORLDS:
+        cells = []
+        for question in QUESTIONS:
+            said = Counter(outcomes[question] for world, outcomes in found if world == name)
+            cells += [truth(name, question), *(_share(said[outcome], draws) for outcome in OUTCOMES)]
+        yield [name, *cells]
+    for what, true, outcome in PROMISES:
+        row = [what]
+        for question in QUESTIONS:
+            here = [said[question] for name, said in found if truth(name, question) in true]
+            rate = f"{_share(here.count(outcome), len(here))} of {len(here)}"
+            row += ["", *(rate if column == outcome else "" for column in OUTCOMES)]
+        yield row
+
+
+PROMISES: tuple[tuple[str, tuple[Answer, ...], str], ...] = (
+    ("no, but supported", ("no",), "supported"),
+    ("yes, but rejected", ("yes", "yes or unclear"), "rejected"),
+)
+"""Mistakes, of which there may be few: what is true, and what was said."""
+
+
+POWERFUL: dict[str, dict[str, Any]] = {
+    "count": {"n_seeds": (5, 10), "n_evaluations": (40, 300), "limits": ("room", "both")},
+    "growth": {"alpha": (0.4, 0.9), "scatter": (0.1, 0.3), "n_subtasks": (30, 500), "least_learned": 15},
+}
+"""Sizes at which a yes should be seen, by question."""
+
+
+def answer_powerful(job: tuple[str, int, str]) -> str:
+    """Draw a world at the sizes at which a question should be answered, and answer it."""
+    name, seed, question = job
+    ranges = WORLDS[name].ranges
+    both = POWERFUL["count"] | (POWERFUL["growth"] if question == "growth" else {})
+    if len(ranges.limits) == 1:
+        both = both | {"limits": ranges.limits}
+    return outcomes_of(simulate(name, seed, replace(ranges, **both)).curves)[question]
+
+
+def tabulate_power(draws: int, half: Half, run: Run) -> Iterator[Row]:
+    """How often a yes is seen where sizes are large enough to see it."""
+    yield ["world", *(f"{question} {outcome}" for question in QUESTIONS for outcome in OUTCOMES)]
+    totals: dict[str, Counter[str]] = {question: Counter() for question in QUESTIONS}
+    for name, world in WORLDS.items():
+        cells = []
+        for question in QUESTIONS:
+            # Of one that is limited by time alone nothing is promised.
+            asked = truth(name, question) == "yes" and world.ranges.limits != ("time",)
+            jobs = [(name, seed, question) for seed in list_seeds(half, draws)] if asked else []
+            outcomes = Counter(run(answer_powerful, jobs))
+            totals[question].update(outcomes)
+            cells += [_share(outcomes[outcome], len(jobs)) if asked else "" for outcome in OUTCOMES]
+        if any(cells):
+            yield [name, *cells]
+    sums = [
+        (totals[question][outcome], totals[question].total())
+        for question in QUESTIONS
+        for outcome in OUTCOMES
+    ]
+    yield ["all", *(_share(*one) for one in sums)]
+
+
+MANY_SEEDS = 200
+"""Seeds of a study that is cut into small ones; its own means are what their intervals should hold."""
+FEW_SEEDS = (3, 5, 10)
+
+
+def cover(job: tuple[str, int]) -> dict[tuple[str, int], list[tuple[float, float, bool]]]:
+    """Draw a true world with many seeds, and ask small studies for their intervals.
+
+    Returns
+    -------
+    dict
+        By exponent and number of seeds, of each small study: its estimate, the truth, and whether its
+        interval holds it.
+    """
+    name, seed = job
+    ranges = replace(
+        WORLDS[name].ranges,
+        n_seeds=(MANY_SEEDS, MANY_SEEDS),
+        n_subtasks=(20, 60),
+        n_widths=(5, 6),
+        n_evaluations=(30, 40),
+    )
+    curves = select(simulate(name, seed, ranges).curves)
+    many = _measure_seeds(curves)
+    truth = {"beta": 1.0, "gamma": 1.0} | {
+        exponent: float(np.nanmean(many[exponent])) for exponent in ("alpha_N", "share of the count")
+    }
+    found: dict[tuple[str, int], list[tuple[float, float, bool]]] = {}
+    for n in FEW_SEEDS:
+        for first in range(0, 60, n):
+            few = _measure_seeds(curves.isel(seed=slice(first, first + n)))
+            for exponent, values in few.items():
+                one = mean_over_seeds(values, CONFIDENCE)
+                if one.lower is not None and one.upper is not None:
+                    holds = one.lower <= truth[exponent] <= one.upper
+                    found.setdefault((exponent, n), []).append((one.estimate, truth[exponent], holds))
+    return found
+
+
+def _measure_seeds(curves: xr.Dataset) -> dict[str, NDArray[np.float64]]:
+    here = measure(curves, taus=()).here
+    budget = here.budgets["N"]
     return {
-        name: (found[name].estimate, found[name].lower, found[name].upper)  # type: ignore[misc]
-        for name in ("alpha_N", "beta", "gamma")
+        "alpha_N": budget.exponent,
+        "share of the count": budget.shares[:, PARTS.index("count")],
+        "beta": here.time_laws["S"].beta,
+        "gamma": here.gamma,
     }
 
 
-def loss_slope_of_world(world: str, draw: int) -> float:
-    """α_N of one seed of a world."""
-    # Far from the draws of `measure_world`, which must not know their truth.
-    return float(loss_slopes(measure(select(simulate(world, n_seeds=1, seed=10**6 + draw))))[0])
+def tabulate_coverage(draws: int, half: Half, run: Run) -> Iterator[Row]:
+    """How often intervals over seeds hold the truth, in true worlds.
 
-
-def tabulate_coverage(draws: int, run: "Run") -> Iterator[Row]:
-    """How often intervals over seeds hold the truth.
-
-    The truth of α_N is its mean over 4000 seeds: what it is at these widths, not its limit.
+    The truth of β and γ is 1. That of the others is their mean over many seeds: what they are at these sizes.
     """
-    yield ["world", "seeds", "exponent", "truth", "mean estimate", "coverage", "mean width"]
-    for world in ("ideal", "sigmoid", "domino"):
-        truth = {name: value for name, value in true_exponents(world, 0.4).items() if value is not None}
-        truth["alpha_N"] = float(np.mean(run(partial(loss_slope_of_world, world), 4000)))
-        for n_seeds in SEEDS:
-            found = run(partial(measure_world, world, n_seeds), draws)
-            for name in ("alpha_N", "beta", "gamma"):
-                estimate, lower, upper = np.array([one[name] for one in found], dtype=np.float64).T
-                covered = int(((lower <= truth[name]) & (truth[name] <= upper)).sum())
-                yield [
-                    *(world, str(n_seeds), name, f"{truth[name]:.3f}", f"{estimate.mean():.3f}"),
-                    *(_share(covered, draws), f"{(upper - lower).mean():.2f}"),
-                ]
+    yield ["world", "seeds", "of", "mean estimate", "mean truth", "coverage", "intervals"]
+    for name in ("room", "both", "time"):
+        found = run(cover, [(name, seed) for seed in list_seeds(half, draws)])
+        for exponent in ("alpha_N", "share of the count", "beta", "gamma"):
+            for n in FEW_SEEDS:
+                here = [one for of_draw in found for one in of_draw.get((exponent, n), [])]
+                if here:
+                    estimate, truth, holds = np.array(here).T
+                    means = (f"{estimate.mean():.3f}", f"{truth.mean():.3f}")
+                    yield [
+                        name,
+                        str(n),
+                        exponent,
+                        *means,
+                        _share(int(holds.sum()), len(here)),
+                        str(len(here)),
+                    ]
 
 
-def time_slopes(scatter: float, draw: int) -> tuple[float, float]:
-    """β of one simulated network of 64 subtasks, a third of them censored: censored fit and naive slope."""
-    rng = np.random.default_rng(draw)
-    p = zipf_frequencies(64, 0.4)
-    evaluations = np.geomspace(1, 1e6, 120)
-    times = 50 / p * np.exp(scatter * rng.standard_normal(p.size))
-    evaluations = evaluations[evaluations <= np.quantile(times, 2 / 3)]
-    place = np.searchsorted(evaluations, times)
-    lower, upper = np.append(0, evaluations)[place], np.append(evaluations, np.inf)[place]
-    learned = np.isfinite(upper)
-    middle = np.sqrt(np.maximum(lower[learned], 1) * upper[learned])
-    return -fit_censored_power_law(p, lower, upper).slope, -fit_power_law(p[learned], middle).slope
+CHANGES = ("cut", "thinned", "nats", "a seed less", "other steps")
+"""What must not turn an answer to its opposite; the last must not change it at all."""
 
 
-def tabulate_censoring(draws: int, run: "Run") -> Iterator[Row]:
-    """Mean β when a third of the subtasks is censored; the truth is 1."""
-    yield ["scatter σ", "censored fit", "± standard error", "learned subtasks alone"]
-    for scatter in (0.2, 0.4, 0.6, 0.8):
-        fitted, naive = np.array(run(partial(time_slopes, scatter), draws)).T
-        error = fitted.std() / math.sqrt(draws)
-        yield [f"{scatter}", f"{fitted.mean():.3f}", f"{error:.3f}", f"{naive.mean():.3f}"]
+def change(curves: xr.Dataset) -> Iterator[tuple[str, xr.Dataset]]:
+    """Yield the same run seen otherwise: which of `CHANGES` it is, and its Curves."""
+    n_steps = curves.sizes["step"]
+    for share in (0.4, 0.6, 0.8):
+        n = round(share * n_steps)
+        if n >= 4:
+            yield "cut", curves.isel(step=slice(0, n))
+    for every in (2, 4):
+        if n_steps >= 4 * every:
+            yield "thinned", curves.isel(step=np.arange(n_steps - 1, -1, -every)[::-1])
+    yield "nats", _remake(curves, unit=math.log(2))
+    if curves.sizes["seed"] > 3:
+        for seed in (0, curves.sizes["seed"] - 1):
+            yield "a seed less", curves.drop_isel(seed=seed)
+    yield "other steps", _remake(curves, step=977)
 
 
-def forecast_covers(scatter: float, draw: int) -> bool | None:
-    """Whether the forecast of a power law fitted at nine widths holds the tenth; None if there is no fit."""
-    rng = np.random.default_rng(draw)
-    x = np.geomspace(1e3, 1e5, 10)
-    y = 3 * x**-0.4 * np.exp(scatter * rng.standard_normal(x.size))
-    try:
-        found = forecast(fit_scaling(x[:-1], y[:-1], "power"), x[-1:], CONFIDENCE)
-    except FitError:
-        return None
-    return bool(found.lower[0] <= y[-1] <= found.upper[0])
+def _remake(curves: xr.Dataset, unit: float = 1.0, step: int = 1) -> xr.Dataset:
+    """Multiply losses and chance, and steps."""
+    names = ("frequency", "width", "n_parameters", "seed", "alpha", "n_train")
+    return make_curves(
+        unit * curves["loss"].values,
+        step=step * curves["step"].values,
+        chance=unit * curves["chance"].values if "chance" in curves else None,
+        **{name: curves[name].values for name in names},
+    )
 
 
-def tabulate_forecasts(draws: int, run: "Run") -> Iterator[Row]:
-    """How often the forecast interval of a power law holds the largest scale, held out."""
-    yield ["scatter of log loss", "coverage", "fits"]
-    for scatter in (0.02, 0.1):
-        found = [covers for covers in run(partial(forecast_covers, scatter), draws) if covers is not None]
-        yield [f"{scatter}", _share(sum(found), len(found)), str(len(found))]
+def answer_changed(job: tuple[str, int]) -> list[tuple[str, dict[str, str]]]:
+    """Judge a draw as it is ("as it is") and with every change."""
+    curves = simulate(*job).curves
+    seen = [("as it is", curves), *change(curves)]
+    return [(label, outcomes_of(one)) for label, one in seen]
 
 
-Run = Callable[[Callable[[int], Any], int], list[Any]]
+def tabulate_flips(draws: int, half: Half, run: Run) -> Iterator[Row]:
+    """How often an answer turns to its opposite when the same run is seen otherwise.
 
-TABLES: dict[str, Callable[[int, Run], Iterator[Row]]] = {
-    "outcomes": tabulate_outcomes,
+    `any` counts draws in which two of all ways to see it disagree, the others those that disagree with the
+    run as it is. Other steps must not change the answer at all.
+    """
+    jobs = [(name, seed) for name in WORLDS for seed in list_seeds(half, draws)]
+    found = list(zip(jobs, run(answer_changed, jobs), strict=True))
+    yield ["world", "question", "draws", *CHANGES, "any"]
+    for name in [*WORLDS, "all"]:
+        here = [seen for (world, _), seen in found if name in (world, "all")]
+        for question in QUESTIONS:
+            flips: Counter[str] = Counter()
+            for seen in here:
+                answers = [(label, outcomes[question]) for label, outcomes in seen]
+                flips.update({label for label, outcome in answers if _is_flip(label, answers[0][1], outcome)})
+                flips["any"] += {"supported", "rejected"} <= {outcome for _, outcome in answers}
+            yield [name, question, str(len(here)), *(str(flips[label]) for label in (*CHANGES, "any"))]
+
+
+def _is_flip(label: str, before: str, after: str) -> bool:
+    if label == "other steps":
+        return before != after
+    return {before, after} == {"supported", "rejected"}
+
+
+TABLES: dict[str, Callable[[int, Half, Run], Iterator[Row]]] = {
+    "answers": tabulate_answers,
+    "power": tabulate_power,
     "coverage": tabulate_coverage,
-    "censoring": tabulate_censoring,
-    "forecasts": tabulate_forecasts,
+    "flips": tabulate_flips,
 }
 
 
@@ -150,16 +270,23 @@ def _share(n: int, total: int) -> str:
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("tables", nargs=-1, type=click.Choice(list(TABLES)), metavar="[TABLE]...")
-@click.option("--draws", type=click.IntRange(10), default=400, show_default=True, help="Draws of each world.")
-def main(tables: tuple[str, ...], draws: int) -> None:
-    """Print tables of how the statistics do on simulated worlds: outcomes, coverage, censoring, forecasts."""
+@click.option("--draws", type=click.IntRange(1), default=12, show_default=True, help="Draws of each world.")
+@click.option(
+    "--half",
+    type=click.Choice(["tuning", "showing"]),
+    default="showing",
+    show_default=True,
+    help="Draws to choose thresholds on, or to show rates on.",
+)
+def main(tables: tuple[str, ...], draws: int, half: Half) -> None:
+    """Print tables of how the verdict does on simulated worlds: answers, power, coverage, flips."""
     with ProcessPoolExecutor(len(os.sched_getaffinity(0))) as pool:
 
-        def run(function: Callable[[int], Any], n: int) -> list[Any]:
-            return list(pool.map(function, range(n), chunksize=max(1, n // 32)))
+        def run(function: Callable[[Any], Any], jobs: Sequence[Any]) -> list[Any]:
+            return list(pool.map(function, jobs))
 
         for name in tables or TABLES:
-            header, *rows = TABLES[name](draws, run)
+            header, *rows = TABLES[name](draws, half, run)
             click.echo(f"**{(TABLES[name].__doc__ or name).splitlines()[0]}**\n")
             for row in (header, ["---"] * len(header), *rows):
                 click.echo(f"| {' | '.join(row)} |")
