@@ -84,7 +84,7 @@ class Left:
         """Share left of each network at half its steps, shape (D, S, W, K); see `halfway`."""
         found = np.empty(self.end.shape)
         for network in np.ndindex(self.last.shape):
-            found[network] = halfway(self.step, self.share[network], self.last_step[network])
+            found[network] = halfway(self.step, self.share[network], float(self.last_step[network]))
         return found
 
 
@@ -107,7 +107,7 @@ def halfway(step: Array, share: NDArray[Any], at: float) -> Array:
         return np.full(share.shape[1], np.nan)
     after = int(np.searchsorted(step, at / 2))
     if step[after] == at / 2 or after == 0 or step[after - 1] == 0:
-        return share[after].astype(np.float64)
+        return np.asarray(share[after], dtype=np.float64)
     low, high = np.log(step[after - 1]), np.log(step[after])
     part = (np.log(at / 2) - low) / (high - low)
     return np.asarray((1 - part) * share[after - 1] + part * share[after], dtype=np.float64)

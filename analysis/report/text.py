@@ -217,7 +217,8 @@ def _blocks(table: pd.DataFrame, width: int) -> Iterator[Table]:
     }
     key, rest = columns[0], columns[1:]
     while True:
-        taken, used = [], sizes[key]
+        taken: list[str] = []
+        used = sizes[key]
         while rest and (used + sizes[rest[0]] <= width or not taken):
             used += sizes[rest[0]]
             taken.append(rest.pop(0))

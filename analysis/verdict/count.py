@@ -1,4 +1,4 @@
-"""The first question: does the loss follow from the count of subtasks learned?
+"""The first question: whether the loss follows from the count of subtasks learned.
 
 Along N and D it is asked of the budget: the count alone, and the count with all that still falls in drops on its
 way to be counted, must carry the whole exponent. Along S something always falls, and for smooth modes the count is

@@ -1,4 +1,4 @@
-"""The second question: does the count grow as the hypothesis says?
+"""The second question: whether the count grows as the hypothesis says.
 
 In the order of frequency; at x_k ∝ 1/p_k along steps and along data, by one law for all ranks; and n ∝ N.
 """

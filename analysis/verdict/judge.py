@@ -1,4 +1,4 @@
-"""The verdict: does the loss follow from the count, and does the count grow as the hypothesis says?
+"""The verdict: whether the loss follows from the count, and whether the count grows as it should.
 
 It only assembles: statistics come from `statistics`, claims from `count` and `growth`.
 """

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from quanta.analysis import axes
-from quanta.analysis.fits.comparison import CURVES, compare_models
+from quanta.analysis.fits.comparison import compare_models
+from quanta.analysis.fits.curves import CURVES
 from quanta.analysis.fits.errors import TooFewPoints
 from quanta.analysis.fits.intervals import Interval, mean_over_seeds
 from quanta.analysis.learned.agreement import consensus_order, summarize_q_sequence
@@ -247,10 +248,11 @@ def _columns(name: str, found: Interval) -> dict[str, float | None]:
 
 def tabulate_widths(statistics: Statistics, confidence: float) -> pd.DataFrame:
     """Tabulate every width, means over seeds: width, n_parameters, n_learned, n_full, concordance, mean_loss."""
-    networks = tabulate_networks(statistics)
+    networks, left = tabulate_networks(statistics), statistics.base.left
     rows = []
-    for (width, n_parameters), group in networks.groupby(["width", "n_parameters"]):
-        row: dict[str, float | None] = {"width": int(width), "n_parameters": int(n_parameters)}
+    for i, width in enumerate(left.width):
+        group = networks[networks["width"] == width]
+        row: dict[str, float | None] = {"width": int(width), "n_parameters": int(left.n_parameters[i])}
         row["n_full"] = int(group["is_full"].sum())
         for name in ("n_learned", "concordance", "mean_loss"):
             row |= _columns(name, _mean(group[name].to_numpy(dtype=np.float64), confidence))
