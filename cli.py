@@ -526,7 +526,7 @@ class _WorldCommand(click.Command):
         from quanta.analysis.theories.worlds import WORLDS
 
         with formatter.section("Worlds"):
-            formatter.write_dl(list(WORLDS.items()))
+            formatter.write_dl([(name, world.meaning) for name, world in WORLDS.items()])
 
 
 def _parse_world(ctx: click.Context, parameter: click.Parameter, value: str) -> str:
@@ -541,7 +541,7 @@ def _list_worlds(ctx: click.Context, parameter: click.Parameter, value: bool) ->
         return
     from quanta.analysis.theories.worlds import WORLDS
 
-    _echo_descriptions(WORLDS)
+    _echo_descriptions({name: world.meaning for name, world in WORLDS.items()})
     ctx.exit()
 
 

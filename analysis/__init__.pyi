@@ -7,7 +7,7 @@ from .learned.budget import Budget, measure_budget
 from .learned.drops import Drops, measure_drops
 from .learned.times import count_learned, learning_times, select
 from .learned.order import concordance
-from .theories.worlds import simulate
+from .theories.simulation import simulate
 from .verdict.judge import Question, Verdict, judge
 from .verdict.claims import Claim
 from .verdict.exponents import Exponent
