@@ -22,79 +22,16 @@ from .learned.order import (
     find_inversions,
     prefix_score,
     tabulate_q_sequence,
-)
 from .learned.times import count_learned, learning_times, select
 from .report.text import render, render_details
+from .theories.protocol import Observed, Theory, World
 from .theories.quanta import expected_exponents, ideal_loss, local_slope
-from .theories.worlds import simulate, true_exponents
+from .theories.simulation import simulate, simulate_like, true_exponents
 from .verdict.claims import Claim
 from .verdict.exponents import Exponent
 from .verdict.judge import Question, Verdict, judge
 from .verdict.statistics import Statistics, measure
 from .verdict.tables import tabulate
 
-__all__ = [
-    "ALPHA",
-    "RESOURCES",
-    "Axis",
-    "Budget",
-    "CensoredFit",
-    "Claim",
-    "D",
-    "Drops",
-    "Exponent",
-    "FitError",
-    "Forecast",
-    "Interval",
-    "K",
-    "Left",
-    "N",
-    "NoEstimate",
-    "PowerLawFit",
-    "Question",
-    "Rival",
-    "S",
-    "ScalingFit",
-    "Statistics",
-    "TooFewPoints",
-    "Trace",
-    "Verdict",
-    "Windows",
-    "agreement_between_seeds",
-    "agreement_between_widths",
-    "audit_windows",
-    "bootstrap_seeds",
-    "compare_models",
-    "concordance",
-    "consensus_order",
-    "count_learned",
-    "expected_concordance",
-    "expected_exponents",
-    "find_inversions",
-    "fit_censored_power_law",
-    "fit_power_law",
-    "fit_scaling",
-    "forecast",
-    "hold_out_largest",
-    "ideal_loss",
-    "jackknife_seeds",
-    "judge",
-    "learning_times",
-    "local_slope",
-    "mean_over_seeds",
-    "measure",
-    "measure_budget",
-    "measure_drops",
-    "measure_left",
-    "prefix_score",
-    "profile_interval",
-    "render",
-    "render_details",
-    "select",
-    "simulate",
-    "summarize_q_sequence",
-    "tabulate",
-    "tabulate_q_sequence",
-    "trace",
-    "true_exponents",
-]
+
+__all__ = ["ALPHA", "Axis", "Budget", "CensoredFit", "Claim", "D", "Drops", "Exponent", "FitError", "Forecast", "Interval", "K", "Left", "N", "NoEstimate", "Observed", "PowerLawFit", "Question", "RESOURCES", "Rival", "S", "ScalingFit", "Statistics", "Theory", "TooFewPoints", "Trace", "Verdict", "Windows", "World", "agreement_between_seeds", "agreement_between_widths", "audit_windows", "bootstrap_seeds", "compare_models", "concordance", "consensus_order", "count_learned", "expected_concordance", "expected_exponents", "find_inversions", "fit_censored_power_law", "fit_power_law", "fit_scaling", "forecast", "hold_out_largest", "ideal_loss", "jackknife_seeds", "judge", "learning_times", "local_slope", "mean_over_seeds", "measure", "measure_budget", "measure_drops", "measure_left", "prefix_score", "profile_interval", "render", "render_details", "select", "simulate", "simulate_like", "summarize_q_sequence", "tabulate", "tabulate_q_sequence", "trace", "true_exponents",]

@@ -43,7 +43,7 @@ class _WorldCommand(click.Command):
         from quanta.analysis.theories.worlds import WORLDS
 
         with formatter.section("Worlds"):
-            formatter.write_dl(list(WORLDS.items()))
+            formatter.write_dl([(name, world.meaning) for name, world in WORLDS.items()])
 
 
 def _parse_world(ctx: click.Context, parameter: click.Parameter, value: str) -> str:
@@ -58,7 +58,7 @@ def _list_worlds(ctx: click.Context, parameter: click.Parameter, value: bool) ->
         return
     from quanta.analysis.theories.worlds import WORLDS
 
-    echo_descriptions(WORLDS)
+    echo_descriptions({name: world.meaning for name, world in WORLDS.items()})
     ctx.exit()
 
 

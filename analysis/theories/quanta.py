@@ -2,11 +2,16 @@
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import special
 
 from quanta.analysis.fits.curves import MAX_FALL, ScalingCurve, exp_or_inf, solve_line
+from quanta.analysis.theories.constants import fit_room, fit_scale
+from quanta.analysis.theories.protocol import Observed, Theory
 from quanta.tasks.frequencies import tail_mass
 
 Array = NDArray[np.float64]
@@ -133,76 +138,95 @@ def count_from_threshold(frequency: ArrayLike, threshold: ArrayLike) -> NDArray[
     return np.asarray(np.where(inside, k * ((k + 1) / k) ** fraction, n_above))
 
 
-def expected_loss_vs_parameters(
-    frequency: ArrayLike, n_parameters: ArrayLike, counts: ArrayLike
-) -> NDArray[np.float64]:
-    """Mean loss expected of n = c N subtasks learned, exact on finite K.
+def frequency_at_rank(frequency: ArrayLike, n: ArrayLike) -> NDArray[np.float64]:
+    """Find the frequency at a real rank, log p interpolated over log rank.
+
+    The inverse of `count_from_threshold`.
 
     Parameters
     ----------
     frequency : array_like, shape (K,)
-        p_k, most frequent first.
-    n_parameters : array_like, shape (n_width,)
-        N.
-    counts : array_like, shape (n_width,) or (n_seed, n_width)
-        Subtasks learned at each N. They give the one free constant: c is the geometric mean of n / N
-        over the points with 1 <= n < K. (At n = K more parameters had nothing left to learn.)
+        p_k, most frequent first; at least two.
+    n : array_like
+        Positive. Outside 1..K the first and the last step of the law go on.
 
     Returns
     -------
-    ndarray, shape (n_width,)
-        In bits; 0 once c N reaches K.
-
-    Raises
-    ------
-    ValueError
-        If no count is between 1 and K - 1.
+    ndarray, shaped like n
     """
-    p, n_parameters = np.asarray(frequency, dtype=np.float64), np.asarray(n_parameters, dtype=np.float64)
-    counts, at = np.broadcast_arrays(np.asarray(counts, dtype=np.float64), n_parameters)
-    counted = (counts >= 1) & (counts < p.size)
-    if not counted.any():
-        raise ValueError(f"counts must hold a value in 1..{p.size - 1} (K - 1) to set n = c N, found none")
-    c = np.exp(np.log(counts[counted] / at[counted]).mean())
-    return ideal_loss(p, np.minimum(c * n_parameters, p.size))
+    log_p, n = np.log(np.asarray(frequency, dtype=np.float64)), np.asarray(n, dtype=np.float64)
+    last = np.clip(np.nan_to_num(n, nan=1.0), 1, log_p.size - 1).astype(np.int64)  # rank at or below n
+    fall = (log_p[last] - log_p[last - 1]) / np.log((last + 1) / last)
+    return np.asarray(np.exp(log_p[last - 1] + fall * np.log(n / last)))
 
 
-def expected_loss_vs_steps(frequency: ArrayLike, step: ArrayLike, times: ArrayLike) -> NDArray[np.float64]:
-    """Mean loss expected when subtask k is learned at once at S_k = c / p_k, exact on finite K.
+@dataclass(frozen=True)
+class Quanta(Theory):
+    """Subtask k is learned in one step at S_k = c / p_k, from τ / p_k examples, and n = N / a of them in all.
 
-    A staircase: between two learning times nothing changes, so the loss is that of a whole number of
-    subtasks. Interpolating the count would learn half a subtask too many on average, which matters while few
-    are learned.
+    All constants of one axis each; K is finite. Those that there is room for are the first in the order in
+    which they are learned. The number of examples of a subtask among D is Poisson's, so that what is learned
+    from them is no hard cut.
 
-    Parameters
+    Attributes
     ----------
-    frequency : array_like, shape (K,)
-        p_k, most frequent first.
-    step : array_like, shape (n_step,)
-        Positive.
-    times : array_like, shape (..., K)
-        Learning times S_k of one width, NaN where not learned. They give the one free constant: c is the
-        geometric mean of S_k p_k over the subtasks learned.
-
-    Returns
-    -------
-    ndarray, shape (n_step,)
-        In bits.
-
-    Raises
-    ------
-    ValueError
-        If no subtask was learned, or a step is not positive.
+    learning_time : float
+        c: steps times frequency after which a subtask is learned.
+    parameters_per_subtask : float
+        a.
+    examples_per_subtask : float
+        τ.
     """
-    p, step = np.asarray(frequency, dtype=np.float64), np.asarray(step, dtype=np.float64)
-    if not (step > 0).all():
-        raise ValueError(f"step must be positive, not {step.min():g}")
-    product = np.asarray(times, dtype=np.float64) * p
-    learned = np.isfinite(product)
-    if not learned.any():
-        raise ValueError("times must hold at least one learned subtask to set S_k = c / p_k, found none")
-    c = np.exp(np.log(product[learned]).mean())
-    return ideal_loss(p, np.floor(count_from_threshold(p, c / step)))
+
+    name: ClassVar[str] = "quanta"
+    source: ClassVar[str] = "arXiv:2303.13506"
+
+    learning_time: float = math.nan
+    parameters_per_subtask: float = math.nan
+    examples_per_subtask: float = math.nan
+
+    def _left(
+        self, p: Array, N: Array | None, S: Array | None, D: Array | None, delay: Array, luck: Array | None
+    ) -> Array:
+        late = self.relative_times(p) * delay
+        learned = np.ones_like(p)
+        if S is not None:
+            learned = learned * (1 - self.left_after(S / (self.learning_time * late)))
+        if N is not None:
+            room = N / self.parameters_per_subtask
+            room = room if luck is None else np.floor(room + luck)
+            place = late.argsort(axis=-1, kind="stable").argsort(axis=-1)
+            learned = learned * np.clip(room - place, 0, 1)
+        if D is not None:
+            learned = learned * (1 - self.left_with(D * p, delay))
+        return 1 - learned
+
+    def relative_times(self, p: Array) -> Array:
+        """Return learning times (K,) over the constant c."""
+        return 1 / p
+
+    def left_after(self, progress: Array) -> Array:
+        """Return what is left of a subtask after so many of its learning times."""
+        return np.where(np.isnan(progress), np.nan, progress < 1)
+
+    def left_with(self, examples: Array, delay: Array) -> Array:
+        """Return what is left of a subtask of which so many examples are expected and τ · delay needed."""
+        return np.asarray(special.gammaincc(self.examples_per_subtask * delay, examples))
+
+    @classmethod
+    def fit(cls, observed: Observed) -> Self:
+        p = observed.frequency
+        examples = math.nan
+        if observed.examples_lower is not None and observed.examples_upper is not None:
+            examples = fit_scale(1 / p, observed.examples_lower, observed.examples_upper)
+        return cls(
+            fit_scale(cls().relative_times(p), observed.time_lower, observed.time_upper),
+            fit_room(observed.n_parameters, observed.n_learned, observed.is_full, p.size),
+            examples,
+        )
+
+    def exponents(self, alpha: float) -> dict[str, float | None]:
+        return {"beta": 1.0, "gamma": 1.0}
 
 
 class FiniteK(ScalingCurve):

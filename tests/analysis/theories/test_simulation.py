@@ -4,30 +4,29 @@ import json
 import numpy as np
 import pytest
 import xarray as xr
-from scipy.integrate import solve_ivp
 from scipy.stats import entropy
 
 from quanta import count_parameters, load_curves, load_study, save_curves, validate
 from quanta.analysis.learned.order import concordance
-from quanta.analysis.learned.times import count_learned, final_loss, final_mean_loss, learning_times, select
-from quanta.analysis.theories.worlds import (
-    CHANCE,
+from quanta.analysis.learned.times import count_learned, learning_times, select
+from quanta.analysis.theories.quanta import Quanta
+from quanta.analysis.theories.simulation import (
     DEMO_WIDTHS,
     EVALUATION_NOISE,
-    LEARNING_TIME,
     OWN_VARIANCE,
+    SEED_EFFECT,
+    simulate,
+    simulate_like,
+)
+from quanta.analysis.theories.worlds import (
+    LEARNING_TIME,
     PARAMETERS_PER_SUBTASK,
     RESIDUE,
-    SEED_EFFECT,
     SERIAL_TIME,
-    SKILL_RATIO,
-    SMOOTH_EXPONENT,
-    SMOOTH_RARITY,
+    UNLEARNED,
     WORLDS,
-    simulate,
     true_exponents,
 )
-from quanta.analysis.theories.worlds import _emerge as emerge
 from quanta.curves.dataset import VARIABLES
 from quanta.tasks.frequencies import zipf_frequencies
 
@@ -44,6 +43,16 @@ def draw(world, **options):
     """A slice and its learning times."""
     chosen = select(simulate(world, **options))
     return chosen, learning_times(chosen)
+
+
+def final_loss(curves):
+    """Losses (seed, width, subtask) at the last evaluation."""
+    return curves["loss"].isel(step=-1, n_train=0).transpose("seed", "width", "subtask")
+
+
+def final_mean_loss(curves):
+    """Mean losses (seed, width) at the last evaluation."""
+    return curves["mean_loss"].isel(step=-1, n_train=0).transpose("seed", "width")
 
 
 def exponent(x, y):
@@ -101,7 +110,7 @@ class TestCurves:
     )
     def test_at_the_ends_of_the_ranges(self, world, options):
         # Warnings are errors here, and make_curves refuses what is not finite.
-        assert simulate(world, **options)["loss"].max() < CHANCE * np.exp(6 * EVALUATION_NOISE)
+        assert simulate(world, **options)["loss"].max() < UNLEARNED * np.exp(6 * EVALUATION_NOISE)
 
     @pytest.mark.parametrize("world", WORLDS)
     def test_a_seed_decides_everything(self, world):
@@ -156,7 +165,7 @@ class TestNuisance:
         curves, _ = draw("ideal")
         loss = curves["loss"].values
         assert ((loss < 0.01) | (loss > 0.8)).all()
-        for level in (CHANCE, RESIDUE):
+        for level in (UNLEARNED, RESIDUE):
             log_loss = np.log(loss[np.abs(np.log(loss / level)) < 1] / level)
             assert log_loss.size > 1000
             assert log_loss.std() == pytest.approx(EVALUATION_NOISE, rel=4 / np.sqrt(2 * log_loss.size))
@@ -225,19 +234,6 @@ class TestQuanta:
         assert low > 2  # in the demo 2.1, 3.0 and 4.4
         assert middle == pytest.approx(3, abs=0.3)
         assert high < 4.5
-
-    def test_drops_are_those_of_the_multilinear_model(self):
-        # A skill R grows as dR/dt = R (S - R) in its units of time; the loss is (S - R)².
-        t = np.linspace(0, 15, 200)
-        grown = solve_ivp(
-            lambda _, r: r * (1 - r), (0, 15), [1 / SKILL_RATIO], t_eval=t, rtol=1e-9, atol=1e-12
-        )
-        loss = ((1 - grown.y[0]) / (1 - 1 / SKILL_RATIO)) ** 2
-        crossing = np.interp(0.1, (RESIDUE + (CHANCE - RESIDUE) * loss)[::-1], t[::-1])
-        np.testing.assert_allclose(
-            emerge((t / crossing).astype(np.float32)), loss, atol=2e-3
-        )  # of the crossing
-        assert emerge(np.zeros(1, np.float32)) == pytest.approx(1, abs=1e-6)
 
     @pytest.mark.parametrize("alpha", [0.1, 0.4, 0.8])
     @pytest.mark.parametrize("world", ["ideal", "sigmoid", "domino"])
@@ -315,7 +311,7 @@ class TestNoQuanta:
     def test_spectral_filter(self, alpha):
         # loss = (1 + λ/κ)^-2 solved for λ/κ, where the noise leaves it a meaning.
         def ratio(curves):
-            left = (curves["loss"] - RESIDUE) / (CHANCE - RESIDUE)
+            left = (curves["loss"] - RESIDUE) / (UNLEARNED - RESIDUE)
             known = (left > 0.02) & (left < 0.7)
             return (left.where(known, 0.5) ** -0.5 - 1).where(known)
 
@@ -341,10 +337,10 @@ class TestNoQuanta:
         curves, _ = draw("smooth", scatter=0, n_seeds=10)
         loss = final_loss(curves).mean("seed").values
         # (1 + (r/r_k)²)^(-b/2) solved for r/r_k.
-        ratio = ((loss / CHANCE) ** (-2 / SMOOTH_EXPONENT) - 1) ** 0.5
+        ratio = ((loss / UNLEARNED) ** (-2 / WORLDS["smooth"].theory.exponent) - 1) ** 0.5
         for network in ratio:
             slope, r_squared = exponent(curves["subtask"].values, network)
-            assert -slope == pytest.approx(SMOOTH_RARITY, abs=0.03)
+            assert -slope == pytest.approx(WORLDS["smooth"].theory.rarity, abs=0.03)
             assert r_squared > 0.97
 
     def test_have_no_true_exponents(self):
@@ -395,3 +391,59 @@ class TestRefusals:
 
 def test_demo_widths_are_the_default():
     assert simulate("ideal", n_evaluations=2)["width"].values.tolist() == list(DEMO_WIDTHS)
+
+
+class TestSimulateLike:
+    P, N, STEP = zipf_frequencies(20, 0.4), np.array([1000.0, 4000.0]), np.geomspace(1, 1e4, 9)
+
+    def draw(self, **options):
+        theory = Quanta(30.0, 500.0, 100.0)
+        rng = np.random.default_rng(0)
+        given = {"n_seeds": 3, "scatter": 0.3} | options
+        return simulate_like(theory, self.P, self.N, self.STEP, rng=rng, **given)
+
+    def test_is_what_simulate_draws(self):
+        curves, theory = simulate("sigmoid", n_seeds=2, seed=5), WORLDS["sigmoid"].theory
+        loss = simulate_like(
+            theory,
+            curves["frequency"].values[0],
+            curves["n_parameters"].values,
+            curves["step"].values,
+            n_seeds=2,
+            scatter=0.3,
+            rng=np.random.default_rng(5),
+        )
+        np.testing.assert_array_equal(loss, curves["loss"].values[0, 0])
+
+    def test_without_nuisance_but_the_seeds_is_what_the_theory_leaves(self):
+        # Far from where a seed's speed, .05, and room, rounded, change what is learned.
+        theory = Quanta(30.0, 500.0)
+        step = 30 / self.P[[0, 4]] * 1.35
+        loss = simulate_like(
+            theory,
+            self.P,
+            self.N[1:],
+            step,
+            n_seeds=5,
+            scatter=0,
+            noise=0,
+            residue=0,
+            unlearned=2,
+            rng=np.random.default_rng(0),
+        )
+        expected = 2 * theory.left(self.P, n_parameters=self.N[1:], step=step)
+        np.testing.assert_array_equal(loss, np.broadcast_to(expected, (5, 1, 2, 20)))
+
+    def test_losses_are_between_learned_and_unlearned(self):
+        unlearned = np.linspace(2, 3, 20)
+        loss = self.draw(unlearned=unlearned, residue=0.5, noise=0)
+        assert loss.shape == (3, 2, 9, 20)
+        at_rest = (loss == np.float32(0.5)) | (loss == unlearned.astype(np.float32))
+        assert at_rest.all()
+        assert (loss[:, :, 0] == unlearned.astype(np.float32)).all()
+
+    def test_examples_are_a_limit_too(self):
+        none, few, many = (self.draw(n_examples=n, noise=0) for n in (0, 400, 10**9))
+        np.testing.assert_array_equal(many, self.draw(noise=0))
+        assert (none == np.float32(UNLEARNED)).all()
+        assert many.mean() < few.mean() < none.mean()
