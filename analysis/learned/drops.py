@@ -23,9 +23,6 @@ MAX_GAP = 4.0
 """The fall from 90 to 10 % of its height must be placed to within this factor: less than half of the factor that is
 asked about, on a log scale, is left to evaluations."""
 
-_GRID = 400
-"""Places at which a window may begin; between them the share changes by less than a thousandth."""
-
 
 @dataclass(frozen=True, eq=False)
 class Drops:
@@ -99,7 +96,9 @@ def measure_drops(step: Array, left: Array, mass: Array, factor: float = FACTOR)
     fell = end < (1 - MIN_FALL) * top
     after = step > 0
     log_step, width = np.log(step[after]), np.log(factor)
-    begin = np.linspace(log_step[0] - width, log_step[-1], _GRID)
+    # What is lost in a window is piecewise linear in where it begins, so that the most is at an end of a piece: where
+    # the window begins or ends at an evaluation, or begins just before the first.
+    begin = np.concatenate([np.nextafter(log_step[:1], -np.inf), log_step, log_step - width])
     for k in np.flatnonzero(fell):
         height = (left[after, k] - end[k]) / (top[k] - end[k])
         lost = np.interp(begin, log_step, height, left=1.0) - np.interp(

@@ -34,6 +34,9 @@ FLAT = 0.95
 """A loss that in the last factor 4 of steps fell by less than a twentieth rests, at chance or at its floor."""
 MIN_RESTING = 5
 """Subtasks at rest above the middle from which chance is measured; fewer may be something half learned."""
+LOWEST_REST = 1 / 15
+"""Of the loss in the beginning; what rests lower is learned. Networks may begin at ten times chance, and what is
+learned rests at a twentieth of it or less."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,8 +200,9 @@ def make_monotone(values: NDArray[Any]) -> NDArray[Any]:
 def _find_chance(curves: xr.Dataset, share: NDArray[np.float32], step: Array) -> tuple[Array, str]:
     """Return the loss of a subtask of which nothing is learned, (K,), and how it is known.
 
-    Never from the first evaluation: networks may begin far above chance. It is where the subtasks rest that
-    stay unlearned: the median of the losses that no longer fall and are above the middle of all that do not.
+    Never the first evaluation: networks may begin far above chance. It is where the subtasks rest that stay
+    unlearned: the median of the losses that no longer fall and are above the middle of all that do not; unless
+    that is so low that all of these may well be learned.
     """
     n_subtasks = share.shape[-1]
     if "chance" in curves:
@@ -207,7 +211,7 @@ def _find_chance(curves: xr.Dataset, share: NDArray[np.float32], step: Array) ->
     end, before = share[..., -1, :], share[..., quarter, :]
     resting = end[(end >= FLAT * before) & (quarter < step.size - 1)]
     high = resting[resting > resting.max(initial=0) / 2]
-    if high.size < MIN_RESTING:
+    if high.size < MIN_RESTING or np.median(high) < LOWEST_REST * np.median(share[..., 0, :]):
         return np.ones(n_subtasks), "assumed"
     return np.full(n_subtasks, float(np.median(high))), "measured"
 
@@ -248,7 +252,7 @@ def trace(left: Left, axis: Axis, *, width: int = -1) -> Trace:
     last = int(left.last[-1, :, width].min())  # beyond an early stop nothing was measured
     there = np.flatnonzero(left.step[: last + 1] > 0)
     one = left.share[-1, :, width]
-    at_half = np.stack(
-        [np.stack([halfway(left.step, of_seed, at) for at in left.step[there]]) for of_seed in one]
-    )
+    at_half = np.empty((len(one), there.size, left.frequency.size))
+    for seed, place in np.ndindex(at_half.shape[:2]):
+        at_half[seed, place] = halfway(left.step, one[seed], left.step[there[place]])
     return Trace(axis, left.step[there], one[:, there].astype(np.float64), at_half, **fixed)

@@ -15,10 +15,19 @@ WIDTHS = np.array([4, 6, 8, 11, 16, 23, 32, 45, 64, 91, 128])
 STEPS = np.unique(np.geomspace(1, 20000, 120).astype(int))
 
 
-def _slice_of(loss: ArrayLike, frequency: ArrayLike, alpha: float = 0.4, **axes: ArrayLike) -> xr.Dataset:
-    """Build a slice of loss (n_seed, n_width, n_step, K); axes that are not given count up."""
+def _slice_of(
+    loss: ArrayLike,
+    frequency: ArrayLike,
+    alpha: float = 0.4,
+    chance: ArrayLike | None = 1.0,
+    **axes: ArrayLike,
+) -> xr.Dataset:
+    """Build a slice of loss (n_seed, n_width, n_step, K) in bits; axes that are not given count up.
+
+    With `n_train` the loss has a first axis for it.
+    """
     loss = np.asarray(loss)
-    n_seeds, n_widths, n_steps, _ = loss.shape
+    n_seeds, n_widths, n_steps, _ = loss.shape[-4:]
     width = np.asarray(axes.get("width", np.arange(1, n_widths + 1)))
     return select(
         make_curves(
@@ -29,6 +38,8 @@ def _slice_of(loss: ArrayLike, frequency: ArrayLike, alpha: float = 0.4, **axes:
             n_parameters=axes.get("n_parameters", 100 * width),
             seed=np.arange(n_seeds),
             alpha=[alpha],
+            n_train=axes.get("n_train", [np.inf]),
+            chance=chance,
         )
     )
 

@@ -349,6 +349,3 @@ class TestConsensus:
     def test_refuses_another_width(self):
         with pytest.raises(ValueError, match="width must be one of 1, 2, not 3"):
             consensus_order(times_of(np.ones((2, 2, 3))), 3)
-
-
-STATISTICS = ("n_learned", "concordance", "prefix_score", "time_slope", "reconstructed_over_measured")

@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quanta.analysis.learned.order import concordance, find_inversions, prefix_score, tabulate_q_sequence
+from quanta.analysis.learned.order import (
+    concordance,
+    expected_concordance,
+    find_inversions,
+    prefix_score,
+    tabulate_q_sequence,
+)
 from quanta.analysis.learned.times import learning_times
 from quanta.tasks.frequencies import zipf_frequencies
 
@@ -129,14 +135,13 @@ def test_inversion_is_bounded_where_the_first_was_known_at_once(learned_at):
     assert row["time_factor"] == times["step"].values.max() >= 16
 
 
-def test_inversion_before_the_first_evaluation_says_only_the_order(slice_of):
-    # Both cross between steps 0 and 10, the rarer one deeper, and so by interpolation first.
-    loss = np.array([[1.0, 1.0], [0.05, 0.01]])[None, None]
-    times = learning_times(slice_of(loss, [0.6, 0.4], step=[0, 10]))
-    (row,) = find_inversions(times)[INVERSION].to_dict("records")
-    assert row == {
-        "subtask_first": 2, "subtask_later": 1, "n_ranks": 1, "time_factor": 1.0, "at_least": True,
-    }  # fmt: skip
+def test_order_before_the_first_evaluation_is_not_known(slice_of):
+    # Both cross between steps 0 and 10, one deeper than the other: that is no order. A third comes later.
+    loss = np.array([[1.0, 1.0, 1.0], [0.05, 0.01, 1.0], [0.05, 0.01, 0.02]])[None, None]
+    times = learning_times(slice_of(loss, [0.4, 0.4, 0.2], step=[0, 10, 20]))
+    assert find_inversions(times).empty
+    np.testing.assert_array_equal(concordance(times), [[1.0]])  # of the two comparable pairs
+    assert tabulate_q_sequence(times)["order"].tolist() == [1, 1, 3]
 
 
 @settings(max_examples=50)
@@ -199,3 +204,49 @@ def test_table_has_a_row_for_every_subtask_of_every_network(ideal):
     assert table["order"].notna().sum() == table["learned"].sum()
     widest = table[(table["seed"] == 0) & (table["width"] == 128) & table["learned"]]
     assert widest["order"].tolist() == widest["subtask"].tolist()
+
+
+def harrell_of(at, n_learned):
+    """Concordance of times without ties, of which all after the first n are censored, by all pairs."""
+    censored = np.argsort(np.argsort(at)) >= n_learned
+    pairs = [
+        at[i] < at[j] for i, j in combinations(range(len(at)), 2) if not (censored[i] and censored[j])
+    ]
+    return np.mean(pairs)
+
+
+class TestExpectedConcordance:
+    @pytest.mark.parametrize(("n_learned", "scatter"), [(1, 0.3), (5, 0.3), (12, 1.0), (5, 3.0)])
+    def test_is_the_mean_over_all_pairs_of_the_same_draws(self, n_learned, scatter):
+        frequency = zipf_frequencies(12, 0.4)
+        noise = np.random.default_rng(0).standard_normal((20, 12))  # documented: always the same draws
+        expected = np.mean([harrell_of(one, n_learned) for one in scatter * noise - np.log(frequency)])
+        got = expected_concordance(frequency, scatter, n_learned, n_draws=20)
+        assert got == pytest.approx(expected, rel=1e-12)
+
+    def test_is_what_learning_times_with_that_scatter_have(self):
+        # Other draws: the means differ by no more than four of their standard errors.
+        frequency, n_learned, scatter = zipf_frequencies(40, 0.4), 15, 0.5
+        rng = np.random.default_rng(7)
+        found = [
+            harrell_of(scatter * rng.standard_normal(40) - np.log(frequency), n_learned) for _ in range(100)
+        ]
+        got = expected_concordance(frequency, scatter, n_learned)
+        assert 0.8 < got < 0.99
+        assert abs(got - np.mean(found)) < 4 * np.std(found) * np.sqrt(2 / 100)
+
+    def test_without_scatter_is_a_perfect_order(self):
+        assert expected_concordance(zipf_frequencies(20, 0.1), 0.0, 7) == 1.0
+
+    def test_falls_with_scatter_to_no_order(self):
+        frequency = zipf_frequencies(64, 0.4)
+        found = [expected_concordance(frequency, scatter, 20) for scatter in (0.1, 0.3, 1.0, 3.0, 1000.0)]
+        assert np.all(np.diff(found) < 0)
+        # In no order the j-th learned of 20 leaves 64 - j, a number uniform on 0..64 - j of which is rarer.
+        left = 64 - np.arange(1, 21)
+        deviation = np.sqrt((((left + 1) ** 2 - 1) / 12).sum()) / left.sum() / np.sqrt(100)
+        assert abs(found[-1] - 0.5) < 4 * deviation
+
+    @pytest.mark.parametrize(("scatter", "n_learned"), [(np.nan, 5), (0.3, 0)])
+    def test_unknown(self, scatter, n_learned):
+        assert np.isnan(expected_concordance(zipf_frequencies(10, 0.4), scatter, n_learned))
