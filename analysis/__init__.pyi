@@ -27,7 +27,8 @@ from .learned.times import count_learned, learning_times, select
 from .report.text import render, render_details
 from .theories.protocol import Observed, Theory, World
 from .theories.quanta import expected_exponents, ideal_loss, local_slope
-from .theories.simulation import simulate, simulate_like, true_exponents
+from .theories.simulation import simulate, simulate_like
+from .theories.worlds import true_exponents
 from .verdict.claims import Claim
 from .verdict.exponents import Exponent
 from .verdict.judge import Question, Verdict, judge

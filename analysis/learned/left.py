@@ -254,5 +254,5 @@ def trace(left: Left, axis: Axis, *, width: int = -1) -> Trace:
     one = left.share[-1, :, width]
     at_half = np.empty((len(one), there.size, left.frequency.size))
     for seed, place in np.ndindex(at_half.shape[:2]):
-        at_half[seed, place] = halfway(left.step, one[seed], left.step[there[place]])
+        at_half[seed, place] = halfway(left.step, one[seed], float(left.step[there[place]]))
     return Trace(axis, left.step[there], one[:, there].astype(np.float64), at_half, **fixed)

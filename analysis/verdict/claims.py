@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from quanta.analysis.fits.intervals import Interval, mean_over_seeds
 
@@ -83,7 +83,7 @@ def p_beyond(values: Array, edge: float, side: int) -> float:
     error = float(known.std(ddof=1)) / math.sqrt(known.size)
     if error == 0:
         return 0.0 if distance > 0 else 1.0
-    return float(stats.t.sf(distance / error, known.size - 1))
+    return float(special.stdtr(known.size - 1, -distance / error))
 
 
 def p_outside(values: Array, window: Window) -> float:
@@ -193,7 +193,7 @@ def n_seeds_for(sd: float, distance: float, confidence: float) -> int | None:
     With as many, about half of the studies decide: the interval's half-length equals the distance on average.
     """
     for n in range(3, MOST_SEEDS + 1):
-        if float(stats.t.ppf((1 + confidence) / 2, n - 1)) * sd / math.sqrt(n) <= distance:
+        if float(special.stdtrit(n - 1, (1 + confidence) / 2)) * sd / math.sqrt(n) <= distance:
             return n
     return None
 

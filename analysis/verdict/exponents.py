@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from quanta.analysis import axes
 from quanta.analysis.fits.intervals import mean_over_seeds
 from quanta.analysis.theories.quanta import expected_exponents
+from quanta.analysis.verdict.predictions import expect
 from quanta.analysis.verdict.statistics import AtTau, Statistics
 
 Array = NDArray[np.float64]
@@ -51,7 +52,9 @@ class Exponent:
 
 def measure_exponents(here: AtTau) -> dict[str, Array]:
     """Measure every exponent in each seed, shape (S,); NaN where not known."""
-    found = {axis.exponent: here.loss_exponent(axis) for axis in axes.RESOURCES}
+    found = {
+        axis.exponent: here.loss_exponent(axis) for axis in axes.RESOURCES if axis.name in here.base.traces
+    }
     law = here.time_laws["S"]
     found |= {"beta": law.beta, "beta_first": law.first, "beta_later": law.later}
     if "D" in here.time_laws:
@@ -77,8 +80,9 @@ def exponents(statistics: Statistics, confidence: float, seed: int = 0) -> dict[
     limits = expected_exponents(statistics.base.alpha) | dict.fromkeys(
         ("beta", "beta_first", "beta_later", "beta_D", "gamma"), 1.0
     )
-    expected: dict[str, float] = {}
     measured = measure_exponents(statistics.here)
+    simulated = expect(statistics.here, seed=seed)
+    expected = {} if simulated is None else measure_exponents(simulated)
     found = {}
     for name, law in LAWS.items():
         if name not in measured:
@@ -90,7 +94,13 @@ def exponents(statistics: Statistics, confidence: float, seed: int = 0) -> dict[
             mean.estimate if known else None,
             mean.lower,
             mean.upper,
-            expected.get(name),
+            _mean(expected[name]) if name in expected else None,
             limits.get(name),
         )
     return found
+
+
+def _mean(values: Array) -> float | None:
+    """Mean over the simulated seeds in which it is known."""
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if 2 * known.size >= values.size else None

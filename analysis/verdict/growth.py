@@ -7,11 +7,10 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from quanta.analysis.axes import Axis
 from quanta.analysis.fits.intervals import mean_over_seeds
-from quanta.analysis.verdict.claims import Claim, Window, describe, hold, number, p_outside, unknown
+from quanta.analysis.verdict.claims import Claim, Window, describe, hold, number, p_beyond, p_outside, unknown
 from quanta.analysis.verdict.statistics import AtTau
 
 Array = NDArray[np.float64]
@@ -103,7 +102,7 @@ def _p_two_sided(values: Array) -> float:
     known = values[np.isfinite(values)]
     if known.size < 2 or 2 * known.size < values.size or np.ptp(known) == 0:
         return 1.0
-    return float(stats.ttest_1samp(known, 0.0).pvalue)
+    return 2 * min(p_beyond(known, 0.0, 1), p_beyond(known, 0.0, -1))
 
 
 def claim_gamma(here: AtTau, confidence: float) -> Claim:
