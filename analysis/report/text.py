@@ -152,7 +152,7 @@ def _claims_table(claims: tuple[Claim, ...]) -> Table:
 
 
 def _window(low: float, high: float) -> str:
-    if math.isinf(high) or (high == 1 and low < 1):
+    if math.isinf(high):
         return f"≥ {low:.2f}"
     return f"{(low + high) / 2:g} ± {(high - low) / 2:.2g}"
 

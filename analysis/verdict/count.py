@@ -5,6 +5,8 @@ way to be counted, must carry the whole exponent. Along S something always falls
 in proportion to the loss, so there the question is whether subtasks fall in drops.
 """
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -43,7 +45,7 @@ SMOOTH_SHARE = 0.75
 
 COUNT_WINDOW = (1 - COUNT_TOLERANCE, 1 + COUNT_TOLERANCE)
 DRIFT_WINDOW = (-DRIFT_TOLERANCE, DRIFT_TOLERANCE)
-DROPS_WINDOW = (MIN_DROP_SHARE, 1.0)
+DROPS_WINDOW = (MIN_DROP_SHARE, np.inf)
 
 
 def claim_drops(here: AtTau, confidence: float) -> Claim:
@@ -69,16 +71,9 @@ def claim_drops(here: AtTau, confidence: float) -> Claim:
         fails=(SMOOTH_SHARE, np.inf),
     )
     if np.nanmean(resolved) < 0.5:
-        return Claim(
-            **{
-                **vars(claim),
-                "holds": None,
-                "p_fails": None,
-                "why": f"{claim.why} But evaluations are too coarse to see a drop: those about it are more than "
-                f"a factor {MAX_GAP:g} apart.",
-                "needs": f"evaluations at most a factor {MAX_GAP:g} in steps apart, also before the first drop",
-            }
-        )
+        why = f"{claim.why} But evaluations are too coarse: those about a drop are more than {MAX_GAP:g}-fold apart."
+        needs = f"evaluations at most {MAX_GAP:g}-fold in steps apart, also before the first drop"
+        return replace(claim, holds=None, p_fails=None, why=why, needs=needs)
     return claim
 
 

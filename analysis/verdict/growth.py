@@ -4,6 +4,7 @@ In the order of frequency; at x_k ∝ 1/p_k along steps and along data, by one l
 """
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,20 +41,20 @@ def claim_order(here: AtTau, confidence: float) -> Claim:
     """Ask whether subtasks are learned in the order of frequency, as far as their scatter lets them."""
     if np.ptp(here.base.left.frequency) == 0:
         why = "All subtasks are equally frequent, so that there is no order to learn them in."
-        return unknown("S", "order", (0.5, 1.0), why, "frequencies that differ")
+        return unknown("S", "order", (0.5, math.inf), why, "frequencies that differ")
     measured, expected = here.concordance[:, -1], here.expected_concordance
     level = mean_over_seeds(expected, confidence).estimate
     if not math.isfinite(level):
-        return unknown("S", "order", (0.5, 1.0), "Too few subtasks are learned.", "longer training")
+        return unknown("S", "order", (0.5, math.inf), "Too few subtasks are learned.", "longer training")
     found = mean_over_seeds(measured, confidence)
-    window = (level - ORDER_MARGIN, 1.0)
+    window = (level - ORDER_MARGIN, math.inf)
     why = (
         f"The share of pairs of subtasks learned in the order of frequency is {describe(found)}; their scatter "
         f"in time would leave {number(level)} of a perfect order, and no order has 0.5."
     )
     # The difference is what scatters over seeds; the window is moved by the mean of what is expected.
-    claim = hold("S", "order", measured - expected + level, (window[0], math.inf), confidence, "")
-    return Claim(**{**vars(claim), "window": window, "why": why, "statistic": found.estimate})
+    claim = hold("S", "order", measured - expected + level, window, confidence, "")
+    return replace(claim, why=why, statistic=found.estimate)
 
 
 def claim_beta(axis: Axis, here: AtTau, confidence: float) -> Claim:
@@ -85,15 +86,8 @@ def claim_beta(axis: Axis, here: AtTau, confidence: float) -> Claim:
         # Two laws, of which at least one is not the theory's.
         p_half = min(1.0, 2 * min(p_outside(law.first, window), p_outside(law.later, window)))
         p_fails = min(1.0, 2 * min(claim.p_fails or 1.0, max(p_drift, p_half)))
-        return Claim(
-            **{
-                **vars(claim),
-                "holds": None,
-                "p_fails": p_fails,
-                "needs": None,
-                "why": f"{claim.why} It drifts with rank: one β does not describe it.",
-            }
-        )
+        why = f"{claim.why} It drifts with rank: one β does not describe it."
+        return replace(claim, holds=None, p_fails=p_fails, needs=None, why=why)
     return claim
 
 

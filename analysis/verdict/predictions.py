@@ -59,10 +59,11 @@ def expect(here: AtTau, theory: type[Theory] = Multilinear, *, seed: int = 0) ->
         The statistics of simulated seeds; None where the constants are not known, as where nothing is learned.
     """
     left = here.base.left
+    scatters = here.time_laws["S"].scatter
+    scatters = scatters[np.isfinite(scatters)]
+    if not scatters.size:
+        return None
     fitted = theory.fit(observe(here))
-    scatter = (
-        float(np.nanmean(here.time_laws["S"].scatter)) if here.time_laws["S"].n_learned.any() else math.nan
-    )
     step = left.step[_thin(left.step.size)]
     size = left.n_train.size * left.width.size * step.size * left.frequency.size
     n_seeds = int(np.clip(MOST_VALUES // size, 4, MOST_SEEDS))
@@ -74,7 +75,7 @@ def expect(here: AtTau, theory: type[Theory] = Multilinear, *, seed: int = 0) ->
             left.n_parameters,
             step,
             n_seeds=n_seeds,
-            scatter=scatter,
+            scatter=float(scatters.mean()),
             rng=np.random.default_rng(seed),  # the same for every n_train: one set of networks
             n_examples=None if math.isinf(n_train) else float(n_train),
             unlearned=left.chance,
