@@ -60,9 +60,8 @@ class Budget:
 
     @property
     def shares(self) -> Array:
-        """What each part carries, as a share of the exponent, shape (S, 5)."""
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.asarray(self.exponents / self.exponent[:, None])
+        """What each part carries, as a share of the exponent, shape (S, 5); NaN where that is 0."""
+        return np.asarray(self.exponents / np.where(self.exponent == 0, np.nan, self.exponent)[:, None])
 
 
 def split_loss(left: Array, at_half: Array, mass: Array, tau: float = 0.1, fall: float = FALL) -> Array:
@@ -115,10 +114,7 @@ def measure_budget(
     """
     parts = split_loss(trace.left, trace.at_half, trace.frequency * trace.chance, tau, fall)
     x, place = np.unique(trace.x, return_inverse=True)
-    parts, loss = (
-        np.stack([values[:, place == i].mean(axis=1) for i in range(x.size)], axis=1)
-        for values in (parts, trace.mean_loss)
-    )
+    parts, loss = _mean_by_place(parts, place), _mean_by_place(trace.mean_loss, place)
     used = slice(None) if weights == "neighbours" else [0, -1]
     seeds = zip(parts[:, used], loss[:, used], strict=True)
     exponents = np.stack([split_exponent(x[used], *of_seed) for of_seed in seeds])
@@ -130,8 +126,9 @@ def measure_drift(trace: Trace, tau: float = 0.1, fall: float = FALL) -> Array:
     """Exponent of the loss that changes along a trace without anything being learned.
 
     Between neighbouring places, the change of those subtasks that are learned, unlearned or stuck half-way at
-    both. The budget's parts D and R are what lies off chance and off 0 at a point; of a loss that is not learned
-    and is a share c(N) of chance everywhere, D and the excess of C over what is measured cancel, this does not.
+    both; where several networks are of one size, the mean over their pairs. The budget's parts D and R are what
+    lies off chance and off 0 at a point; of a loss that is not learned and is a share c(N) of chance everywhere, D
+    and the excess of C over what is measured cancel, this does not.
 
     Parameters
     ----------
@@ -146,16 +143,20 @@ def measure_drift(trace: Trace, tau: float = 0.1, fall: float = FALL) -> Array:
     """
     mass = trace.frequency * trace.chance
     left, half = trace.left, (trace.left >= tau) & (trace.left < 1 - tau)
-    falls = np.where(half & np.isnan(trace.at_half), np.nan, half & (left < (1 - fall) * trace.at_half))
+    moves = np.where(half & np.isnan(trace.at_half), np.nan, half & (left < (1 - fall) * trace.at_half))
     state = (left >= tau).astype(int) + (left >= 1 - tau)
-    same = np.where(state[:, 1:] == state[:, :-1], 1.0, 0.0) * (1 - falls[:, 1:]) * (1 - falls[:, :-1])
-    change = (same * np.diff(left, axis=1)) @ mass
-    loss = trace.mean_loss
-    with np.errstate(divide="ignore", invalid="ignore"):
-        of_log = change / logarithmic_mean(loss[:, :-1], loss[:, 1:])
-    path = np.concatenate([np.zeros((len(left), 1)), of_log.cumsum(axis=1)], axis=1)
-    log_x = np.log(trace.x) - np.log(trace.x).mean()
-    return np.asarray(-(path @ log_x) / (log_x @ log_x))
+    x, place = np.unique(trace.x, return_inverse=True)
+    loss, change = _mean_by_place(trace.mean_loss, place), np.empty((len(left), x.size - 1))
+    for i in range(x.size - 1):  # every network of one size with every one of the next
+        here, there = np.flatnonzero(place == i)[:, None], np.flatnonzero(place == i + 1)[None]
+        rests = (state[:, here] == state[:, there]) * (1 - moves[:, here]) * (1 - moves[:, there])
+        change[:, i] = ((rests * (left[:, there] - left[:, here])) @ mass).mean(axis=(1, 2))
+    return np.array([_exponents(x, *of_seed)[0] for of_seed in zip(change[..., None], loss, strict=True)])
+
+
+def _mean_by_place(values: Array, place: NDArray[np.int64]) -> Array:
+    """Average (S, X, ...) over what has the same place."""
+    return np.stack([values[:, place == i].mean(axis=1) for i in range(place.max() + 1)], axis=1)
 
 
 def split_exponent(x: Array, parts: Array, loss: Array) -> Array:
@@ -174,11 +175,16 @@ def split_exponent(x: Array, parts: Array, loss: Array) -> Array:
         Positive for what falls; they sum to the exponent, to rounding. NaN where a part is not known, or a
         loss is not positive.
     """
-    log_x = np.log(x)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        of_log = np.diff(parts, axis=0) / logarithmic_mean(loss[:-1], loss[1:])[:, None]
-    path = np.concatenate([np.zeros((1, parts.shape[1])), of_log.cumsum(axis=0)])
-    centred = log_x - log_x.mean()
+    return _exponents(x, np.diff(parts, axis=0), loss)
+
+
+def _exponents(x: Array, change: Array, loss: Array) -> Array:
+    """What changes (X - 1, P) between neighbouring places carry of the exponent, (P,)."""
+    if not (loss > 0).all():
+        return np.full(change.shape[1], np.nan)
+    of_log = change / logarithmic_mean(loss[:-1], loss[1:])[:, None]
+    path = np.concatenate([np.zeros((1, change.shape[1])), of_log.cumsum(axis=0)])
+    centred = np.log(x) - np.log(x).mean()
     return np.asarray(-(centred @ path) / (centred @ centred))
 
 

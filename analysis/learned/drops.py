@@ -48,7 +48,8 @@ class Drops:
 
     @property
     def _placed(self) -> NDArray[np.bool_]:
-        return (self.weight > 0) & (self.gap <= MAX_GAP)
+        # Where evaluations are this factor apart, rounding must not decide.
+        return (self.weight > 0) & (self.gap <= MAX_GAP * (1 + 1e-9))
 
     @property
     def resolved(self) -> float:
