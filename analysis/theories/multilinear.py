@@ -37,7 +37,7 @@ class Multilinear(Quanta):
     def left_after(self, progress: Array) -> Array:
         return skill_drop(progress, at=self.tau, ratio=self.ratio)
 
-    def left_with(self, examples: Array, delay: Array) -> Array:
+    def left_with(self, examples: Array, delay: Array, *, drawn: bool) -> Array:
         return np.maximum(1 - (1 - self.tau) * examples / (self.examples_per_subtask * delay), 0.0)
 
     @classmethod

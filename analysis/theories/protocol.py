@@ -89,9 +89,9 @@ class Theory(ABC):
             By what factor each subtask needs more of S and D than the theory says: the scatter of a
             simulation. Broadcast with (..., K).
         luck : array_like, optional
-            From 0 to 1, broadcast with (...). Given, a real number n of subtasks that there is room for
-            becomes the whole number at or below n + luck; if luck is uniform, n on average. Left out: a part
-            of a subtask is learned. For theories that count, which alone ask for it.
+            From 0 to 1, broadcast with (...), for one draw. Of theories that count, where there is room for n
+            subtasks, a real number, it learns the whole number at or below n + luck: n on average if luck is
+            uniform. Left out: what is expected, with a part of a subtask learned.
 
         Returns
         -------

@@ -164,9 +164,8 @@ def frequency_at_rank(frequency: ArrayLike, n: ArrayLike) -> NDArray[np.float64]
 class Quanta(Theory):
     """Subtask k is learned in one step at S_k = c / p_k, from τ / p_k examples, and n = N / a of them in all.
 
-    All constants of one axis each; K is finite. Those that there is room for are the first in the order in
-    which they are learned. The number of examples of a subtask among D is Poisson's, so that what is learned
-    from them is no hard cut.
+    K is finite. Those that there is room for are the first in the order in which they are learned. The number
+    of examples of a subtask among D is Poisson's: what is expected to be learned from them is no hard cut.
 
     Attributes
     ----------
@@ -198,7 +197,7 @@ class Quanta(Theory):
             place = late.argsort(axis=-1, kind="stable").argsort(axis=-1)
             learned = learned * np.clip(room - place, 0, 1)
         if D is not None:
-            learned = learned * (1 - self.left_with(D * p, delay))
+            learned = learned * (1 - self.left_with(D * p, delay, drawn=luck is not None))
         return 1 - learned
 
     def relative_times(self, p: Array) -> Array:
@@ -209,9 +208,15 @@ class Quanta(Theory):
         """Return what is left of a subtask after so many of its learning times."""
         return np.where(np.isnan(progress), np.nan, progress < 1)
 
-    def left_with(self, examples: Array, delay: Array) -> Array:
-        """Return what is left of a subtask of which so many examples are expected and τ · delay needed."""
-        return np.asarray(special.gammaincc(self.examples_per_subtask * delay, examples))
+    def left_with(self, examples: Array, delay: Array, *, drawn: bool) -> Array:
+        """Return what is left of a subtask of which so many examples are expected and τ · delay needed.
+
+        In a draw, all or nothing: `delay` scatters more than Poisson's law would.
+        """
+        needed = self.examples_per_subtask * delay
+        if drawn:
+            return self.left_after(examples / needed)
+        return np.asarray(special.gammaincc(needed, examples))
 
     @classmethod
     def fit(cls, observed: Observed) -> Self:

@@ -5,10 +5,10 @@ from hypothesis import strategies as st
 
 from quanta.analysis.fits.power_laws import fit_power_law
 from quanta.analysis.theories.quanta import (
+    Quanta,
     count_from_threshold,
     expected_exponents,
-    expected_loss_vs_parameters,
-    expected_loss_vs_steps,
+    frequency_at_rank,
     ideal_loss,
     local_slope,
 )
@@ -98,48 +98,94 @@ class TestCountFromThreshold:
             count_from_threshold(P, [0.1, 0])
 
 
-class TestExpectedLosses:
-    def test_parameters_with_counts_in_proportion(self):
-        N = np.array([100, 300, 1000])
+class TestFrequencyAtRank:
+    @given(st.floats(1, 500))
+    def test_undoes_count_from_threshold(self, n):
+        assert count_from_threshold(P, frequency_at_rank(P, n) * (1 - 1e-12)) == pytest.approx(n, rel=1e-9)
+
+    @pytest.mark.parametrize("n", [0.01, 0.5, 1, 3.7, 500, 2000])
+    def test_is_exact_on_a_zipf_law_and_beyond_its_ends(self, n):
+        assert frequency_at_rank(P, n) == pytest.approx(P[0] * n**-1.4, rel=1e-9)
+
+    def test_of_an_unknown_rank_is_unknown(self):
+        assert np.isnan(frequency_at_rank(P, np.nan))
+
+
+class TestQuanta:
+    theory = Quanta(10.0, 550.0, 1000.0)
+
+    def test_room_for_n_leaves_the_rest(self):
+        n = np.array([0.25, 1, 2, 6.5, 20, 500, 1000])
+        got = self.theory.mean_loss(P, n_parameters=550 * n)
+        np.testing.assert_allclose(got, ideal_loss(P, np.minimum(n, 500)), rtol=1e-9, atol=1e-15)
+
+    def test_times_are_a_staircase(self):
+        step = np.array([0, 10 / P[0] * 0.99, 10 / P[0] * 1.01, 10 / P[4] * 1.001])
+        expected = [1, 1, P[1:].sum(), P[5:].sum()]
+        np.testing.assert_allclose(self.theory.mean_loss(P, step=step), expected)
+        step = np.geomspace(1, 1e7, 50)
+        expected = ideal_loss(P, np.floor(count_from_threshold(P, 10 / step)))
+        np.testing.assert_allclose(self.theory.mean_loss(P, step=step), expected, atol=1e-12)
+
+    def test_the_scarcer_of_room_and_time_is_the_limit(self):
+        got = self.theory.left(P, n_parameters=550 * np.array([3, 9]), step=10 / P[5] * 1.01)
+        assert (got == 0).sum(axis=-1).tolist() == [3, 6]
+
+    @pytest.mark.parametrize(
+        ("n_examples", "expected", "digits"),
+        [(1e4, 0.47636, 5e-6), (1e5, 0.15623, 5e-6), (1e6, 9.0e-8, 5e-9)],
+    )
+    def test_known_answers_of_examples(self, n_examples, expected, digits):
+        p = zipf_frequencies(64, 0.4)
+        assert self.theory.mean_loss(p, n_examples=n_examples) == pytest.approx(expected, abs=digits)
+
+    def test_one_example_each_is_the_law_of_hutter(self):
+        # Hutter (2021), arXiv:2102.04074: Σ p_k (1 - p_k)^D; exp(-D p_k) is D p_k² / 2 off, at D p_k = 1.
+        p, n = zipf_frequencies(500, 0.4), np.array([100, 1000, 10000])
+        got = Quanta(examples_per_subtask=1.0).mean_loss(p, n_examples=n)
+        np.testing.assert_allclose(got, [0.210008, 0.075254, 0.011765], rtol=0.006)
+
+    @given(st.floats(0.1, 30))
+    def test_luck_is_fair(self, n):
+        luck = (np.arange(1000) + 0.5) / 1000
+        p = P[:30] / P[:30].sum()
+        whole = self.theory.left(p, n_parameters=550 * n, luck=luck)
+        assert set(np.unique(whole)) <= {0, 1}
         np.testing.assert_allclose(
-            expected_loss_vs_parameters(P, N, [[2, 6, 20], [2, 6, 20]]), [P[n:].sum() for n in (2, 6, 20)]
-        )
+            whole.mean(axis=0), self.theory.left(p, n_parameters=550 * n), atol=1e-3
+        )  # a thousand draws
 
-    def test_parameters_leave_out_nothing_and_everything_learned(self):
-        N = np.array([1, 100, 10**6])
-        np.testing.assert_allclose(expected_loss_vs_parameters(P, N, [0, 2, 500])[1:], [P[2:].sum(), 0])
+    def test_the_first_to_be_learned_have_the_room(self):
+        delay = np.ones(500)
+        delay[0] = 100.0
+        left = self.theory.left(P, n_parameters=550 * 3, delay=delay)
+        assert np.flatnonzero(left == 0).tolist() == [1, 2, 3]
 
-    def test_parameters_need_a_count(self):
-        with pytest.raises(ValueError, match=r"counts must hold a value in 1\.\.499"):
-            expected_loss_vs_parameters(P, [1, 2], [0, 500])
+    def test_a_draw_learns_from_enough_examples_or_not(self):
+        left = self.theory.left(P, n_examples=1000 / P[4] * 1.001, luck=0.3)
+        assert np.flatnonzero(left == 0).tolist() == [0, 1, 2, 3, 4]
+        assert (left[5:] == 1).all()
 
-    def test_steps_are_a_staircase(self):
-        times = np.where(np.arange(500) < 3, 10 / P, np.nan)
-        step = np.array([10 / P[0] * 0.99, 10 / P[0] * 1.01, 10 / P[4] * 1.001])
-        np.testing.assert_allclose(expected_loss_vs_steps(P, step, times), [1, P[1:].sum(), P[5:].sum()])
-
-    def test_steps_need_a_learned_subtask(self):
-        with pytest.raises(ValueError, match="at least one learned subtask"):
-            expected_loss_vs_steps(P, [1], np.full(500, np.nan))
-        with pytest.raises(ValueError, match="step must be positive"):
-            expected_loss_vs_steps(P, [0], 1 / P)
+    def test_a_delay_needs_more_examples(self):
+        once = self.theory.left(P, n_examples=1e5, delay=np.full(500, 2.0))
+        np.testing.assert_allclose(once, Quanta(examples_per_subtask=2000.0).left(P, n_examples=1e5))
 
     def test_finite_k_predicts_the_published_step_exponents(self):
         # K = 500 over steps 500..15000. Only c is free: the one value serves all eight alphas.
         published = [0.22, 0.26, 0.30, 0.34, 0.38, 0.41, 0.43, 0.45]
         step = np.geomspace(500, 15000, 100)
         for alpha, expected in zip(ALPHAS, published, strict=True):
-            p = zipf_frequencies(500, alpha)
-            loss = expected_loss_vs_steps(p, step, 132 / p)
+            loss = Quanta(132.0).mean_loss(zipf_frequencies(500, alpha), step=step)
             some = loss < 1  # where anything is learned
             assert -fit_power_law(step[some], loss[some]).slope == pytest.approx(expected, abs=0.015)
 
     def test_finite_k_predicts_the_published_data_exponents(self):
-        # A subtask is learned from 15000 examples, so D / 15000 takes the place of S / c.
         published = [0.26, 0.30, 0.31, 0.34, 0.37, 0.38, 0.41, 0.42]
-        examples = np.geomspace(1e4, 5e6, 25)
+        n = np.geomspace(1e4, 5e6, 25)
         for alpha, expected in zip(ALPHAS, published, strict=True):
-            p = zipf_frequencies(500, alpha)
-            loss = expected_loss_vs_steps(p, examples, 15000 / p)
-            some = loss < 1
-            assert -fit_power_law(examples[some], loss[some]).slope == pytest.approx(expected, abs=0.025)
+            loss = Quanta(examples_per_subtask=15000.0).mean_loss(zipf_frequencies(500, alpha), n_examples=n)
+            some = loss < 0.999
+            assert -fit_power_law(n[some], loss[some]).slope == pytest.approx(expected, abs=0.025)
+
+    def test_exponents(self):
+        assert self.theory.exponents(0.4) == {"beta": 1, "gamma": 1}
