@@ -59,6 +59,8 @@ class Left:
     step, n_parameters, n_train : ndarray, shapes (T,), (W,), (D,)
     width : ndarray of int, shape (W,)
     seed : ndarray of int, shape (S,)
+    coordinates : dict of str to ndarray
+        Every variable of the curves along n_train, width or step alone, for axes.
     """
 
     share: NDArray[np.float32]
@@ -72,6 +74,11 @@ class Left:
     n_train: Array
     width: NDArray[np.int64]
     seed: NDArray[np.int64]
+    coordinates: dict[str, Array]
+
+    def values(self, axis: Axis) -> Array:
+        """Return the values along an axis, shape (n,)."""
+        return self.coordinates[axis.coordinate]
 
     @property
     def end(self) -> Array:
@@ -178,6 +185,11 @@ def measure_left(curves: xr.Dataset, metric: str = "loss") -> Left:
         n_train=axes.D.values(curves),
         width=curves["width"].values,
         seed=curves["seed"].values,
+        coordinates={
+            str(name): np.atleast_1d(values).astype(np.float64)
+            for name, values in curves.variables.items()
+            if values.dims in (("n_train",), ("width",), ("step",)) or name == "n_train"
+        },
     )
 
 
@@ -238,21 +250,20 @@ def trace(left: Left, axis: Axis, *, width: int = -1) -> Trace:
         If the axis is no resource.
     """
     fixed = {"chance": left.chance, "frequency": left.frequency}
-    if axis == axes.N:
-        order = np.argsort(left.n_parameters, kind="stable")
-        return Trace(
-            axis, left.n_parameters[order], left.end[-1][:, order], left.at_half()[-1][:, order], **fixed
-        )
-    if axis == axes.D:
-        finite = np.isfinite(left.n_train)
-        end, at_half = (x[finite, :, width].swapaxes(0, 1) for x in (left.end, left.at_half()))
-        return Trace(axis, left.n_train[finite], end, at_half, **fixed)
-    if axis != axes.S:
-        raise ValueError(f"axis must be a resource, N, S or D, not {axis.name}")
+    x = left.values(axis)
+    if axis.dim == "width":
+        order = np.argsort(x, kind="stable")
+        return Trace(axis, x[order], left.end[-1][:, order], left.at_half()[-1][:, order], **fixed)
+    if axis.dim == "n_train":
+        finite = np.isfinite(x)
+        end, at_half = (values[finite, :, width].swapaxes(0, 1) for values in (left.end, left.at_half()))
+        return Trace(axis, x[finite], end, at_half, **fixed)
+    if axis.dim != "step":
+        raise ValueError(f"axis must be a resource, along width, n_train or step, not {axis.name}")
     last = int(left.last[-1, :, width].min())  # beyond an early stop nothing was measured
     there = np.flatnonzero(left.step[: last + 1] > 0)
     one = left.share[-1, :, width]
     at_half = np.empty((len(one), there.size, left.frequency.size))
     for seed, place in np.ndindex(at_half.shape[:2]):
         at_half[seed, place] = halfway(left.step, one[seed], float(left.step[there[place]]))
-    return Trace(axis, left.step[there], one[:, there].astype(np.float64), at_half, **fixed)
+    return Trace(axis, x[there], one[:, there].astype(np.float64), at_half, **fixed)

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from quanta.analysis import axes
 from quanta.analysis.fits.intervals import mean_over_seeds
 from quanta.analysis.theories.quanta import expected_exponents
 from quanta.analysis.verdict.predictions import expect
@@ -52,9 +51,7 @@ class Exponent:
 
 def measure_exponents(here: AtTau) -> dict[str, Array]:
     """Measure every exponent in each seed, shape (S,); NaN where not known."""
-    found = {
-        axis.exponent: here.loss_exponent(axis) for axis in axes.RESOURCES if axis.name in here.base.traces
-    }
+    found = {one.axis.exponent: here.loss_exponent(one.axis) for one in here.base.traces.values()}
     law = here.time_laws["S"]
     found |= {"beta": law.beta, "beta_first": law.first, "beta_later": law.later}
     if "D" in here.time_laws:

@@ -216,14 +216,15 @@ def answer(statistics: Statistics, name: str, confidence: float) -> Question:
 
 def claims_of(here: AtTau, name: str, confidence: float) -> tuple[Claim, ...]:
     """Make the claims of a question at one τ."""
-    along = [axis for axis in (axes.N, axes.D) if axis.name in here.base.traces]
+    along = [one.axis for one in here.base.traces.values() if one.axis.dim != "step"]
     if name == "count":
         drops = claim_drops(here, confidence)
         counts = [claim_count(axis, here, here.budgets[axis.name], drops, confidence) for axis in along]
         drifts = [claim_drift(axis, here, confidence) for axis in along]
         return settle([*counts, *drifts, drops], confidence)
     claims = [claim_order(here, confidence)]
-    claims += [claim_beta(axis, here, confidence) for axis in (axes.S, axes.D) if axis.name in here.time_laws]
+    claims.append(claim_beta(axes.S, here, confidence))
+    claims += [claim_beta(axis, here, confidence) for axis in along if axis.name in here.time_laws]
     if axes.N in along:
         claims.append(claim_gamma(here, confidence))
     return settle(claims, confidence)

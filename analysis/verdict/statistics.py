@@ -87,11 +87,13 @@ class AtTau:
     def time_laws(self) -> dict[str, TimeLaw]:
         """β along S, of the widest network, and along D, by the axis."""
         laws = {"S": measure_time_law(self.base.left.frequency, *time_bounds(self.times))}
-        if "D" in self.base.traces:
-            at, lower, upper = cross_trace(self.base.traces["D"], self.tau)
+        for name, one in self.base.traces.items():
+            if one.axis.dim != "n_train":
+                continue
+            at, lower, upper = cross_trace(one, self.tau)
             latest = np.nanmax(np.where(np.isfinite(at), at, 0), axis=1, keepdims=True)
             lower = np.where(np.isfinite(upper), lower, latest)
-            laws["D"] = measure_time_law(self.base.left.frequency, lower, upper)
+            laws[name] = measure_time_law(self.base.left.frequency, lower, upper)
         return laws
 
     @cached_property
@@ -143,7 +145,7 @@ class AtTau:
         if one is None:
             return np.full(self.base.left.seed.size, math.nan)
         inside = np.ones((len(one.left), one.x.size), dtype=bool)
-        if axis == axes.S:
+        if axis.dim == "step":
             first, last = self.window
             inside = (one.x >= first[:, None]) & (one.x <= last[:, None])
         return np.array(
@@ -160,7 +162,7 @@ class AtTau:
         x, place = np.unique(one.x, return_inverse=True)
         loss = np.stack([one.mean_loss[:, place == i].mean(axis=1) for i in range(x.size)], axis=1)
         there = (loss > 0).all(axis=0)
-        if axis == axes.S:
+        if axis.dim == "step":
             first, last = (
                 np.median(ends[np.isfinite(ends)]) if np.isfinite(ends).any() else math.nan
                 for ends in self.window
@@ -226,7 +228,12 @@ class Statistics:
         return self.by_tau[self.tau]
 
 
-def measure(curves: xr.Dataset, tau: float = TAU, taus: Sequence[float] = TAUS) -> Statistics:
+def measure(
+    curves: xr.Dataset,
+    tau: float = TAU,
+    taus: Sequence[float] = TAUS,
+    resources: Sequence[Axis] = axes.RESOURCES,
+) -> Statistics:
     """Measure a slice.
 
     Parameters
@@ -237,6 +244,8 @@ def measure(curves: xr.Dataset, tau: float = TAU, taus: Sequence[float] = TAUS) 
         Share of chance below which a subtask is learned.
     taus : sequence of float
         Others to compare with.
+    resources : sequence of Axis
+        Along which the loss is followed.
 
     Returns
     -------
@@ -248,7 +257,7 @@ def measure(curves: xr.Dataset, tau: float = TAU, taus: Sequence[float] = TAUS) 
         If `curves` is not a slice, or a τ is not between 0 and 1.
     """
     left = measure_left(curves)
-    found = {axis.name: trace(left, axis) for axis in axes.RESOURCES}
+    found = {axis.name: trace(left, axis) for axis in resources}
     base = Base(
         alpha=float(curves["alpha"].values.item()),
         left=left,

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from quanta.analysis import axes
 from quanta.analysis.fits.comparison import compare_models
 from quanta.analysis.fits.curves import CURVES
 from quanta.analysis.fits.errors import TooFewPoints
@@ -223,9 +222,7 @@ def tabulate_models(statistics: Statistics) -> pd.DataFrame:
     """
     here, rows = statistics.here, []
     chance = float(statistics.base.left.chance.mean())
-    for axis in axes.RESOURCES:
-        if axis.name not in statistics.base.traces:
-            continue
+    for axis in (one.axis for one in statistics.base.traces.values()):
         x, loss = here.loss_points(axis)
         curves = (*CURVES, FiniteK(statistics.base.left.frequency, chance))
         try:
