@@ -9,9 +9,9 @@ At every point, exactly::
     T (stuck)    the same over what is half-learned and does not
     D (drift)    Σ p_k (l_k − h_k) over what is not begun
 
-Each change of a part between neighbouring points, over the logarithmic mean of L there, sums to the change of log
-L. So log L along an axis is the sum of five curves, whose least-squares slopes add up to that of log L: the exponent
-α = α_C + α_R + α_F + α_T + α_D, exactly.
+Each change of a part between neighbouring points, over the logarithmic mean of L there, sums to the change of
+log L. So log L along an axis is the sum of five curves, whose least-squares slopes add up to that of log L:
+the exponent α = α_C + α_R + α_F + α_T + α_D, exactly.
 
 Shapes: S seeds, X places along the axis, K subtasks.
 """
@@ -30,8 +30,9 @@ PARTS = ("count", "rest", "falling", "stuck", "drift")
 """C, R, F, T and D."""
 
 FALL = 0.1
-"""What is half-learned still falls if it lost more than this share since half the steps. Between two evaluations
-noise moves a loss by a few per cent; a drop within a factor 10 loses half and more in a factor 2."""
+"""What is half-learned still falls if it lost more than this share since half the steps. Between two
+evaluations noise moves a loss by a few per cent; a drop within a factor 10 loses half and more in a factor
+2."""
 
 Weights = Literal["neighbours", "ends"]
 
@@ -126,9 +127,9 @@ def measure_drift(trace: Trace, tau: float = 0.1, fall: float = FALL) -> Array:
     """Exponent of the loss that changes along a trace without anything being learned.
 
     Between neighbouring places, the change of those subtasks that are learned, unlearned or stuck half-way at
-    both; where several networks are of one size, the mean over their pairs. The budget's parts D and R are what
-    lies off chance and off 0 at a point; of a loss that is not learned and is a share c(N) of chance everywhere, D
-    and the excess of C over what is measured cancel, this does not.
+    both; where several networks are of one size, the mean over their pairs. The budget's parts D and R are
+    what lies off chance and off 0 at a point; of a loss that is not learned and is a share c(N) of chance
+    everywhere, D and the excess of C over what is measured cancel, this does not.
 
     Parameters
     ----------
@@ -179,7 +180,7 @@ def split_exponent(x: Array, parts: Array, loss: Array) -> Array:
 
 
 def _exponents(x: Array, change: Array, loss: Array) -> Array:
-    """What changes (X - 1, P) between neighbouring places carry of the exponent, (P,)."""
+    """Return what changes (X - 1, P) between neighbouring places carry of the exponent, (P,)."""
     if not (loss > 0).all():
         return np.full(change.shape[1], np.nan)
     of_log = change / logarithmic_mean(loss[:-1], loss[1:])[:, None]

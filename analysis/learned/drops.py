@@ -2,8 +2,8 @@
 
 Each subtask is asked by its own fall, from where it begins (chance at most) to where it ends, so that neither
 the unit of the loss nor a floor nor the length of training decides. Known values of the share within a factor
-10: exp(−p t) .697, a ridge filter (1+p t)^-2 .595, (1+(p t)²)^-2 .88, a drop log-logistic in t with t(.1)/t(.9)
-= f tanh(2.53/ln f), that is .98 at f = 3, .92 at 5 and .82 at 9, the multilinear model .97.
+10: exp(−p t) .697, a ridge filter (1+p t)^-2 .595, (1+(p t)²)^-2 .88, a drop log-logistic in t with
+t(.1)/t(.9) = f tanh(2.53/ln f), that is .98 at f = 3, .92 at 5 and .82 at 9, the multilinear model .97.
 
 Shapes: T steps, K subtasks.
 """
@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 FACTOR = 10.0
-"""In steps. Within it a quantum of the multilinear model falls by .97 of its fall, and no smooth mode by .9."""
+"""In steps. Within it a quantum of the multilinear model falls by .97 of its fall, and no smooth mode by
+.9."""
 MIN_FALL = 0.5
 """Of what a subtask starts with; a smaller fall may be the beginning of a larger one."""
 MAX_GAP = 4.0
-"""The fall from 90 to 10 % of its height must be placed to within this factor: less than half of the factor that is
-asked about, on a log scale, is left to evaluations."""
+"""The fall from 90 to 10 % of its height must be placed to within this factor: less than half of the factor
+that is asked about, on a log scale, is left to evaluations."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +98,8 @@ def measure_drops(step: Array, left: Array, mass: Array, factor: float = FACTOR)
     fell = end < (1 - MIN_FALL) * top
     after = step > 0
     log_step, width = np.log(step[after]), np.log(factor)
-    # What is lost in a window is piecewise linear in where it begins, so that the most is at an end of a piece: where
+    # What is lost in a window is piecewise linear in where it begins, so that the most is at an end of a
+    # piece: where
     # the window begins or ends at an evaluation, or begins just before the first.
     begin = np.concatenate([np.nextafter(log_step[:1], -np.inf), log_step, log_step - width])
     for k in np.flatnonzero(fell):

@@ -21,13 +21,13 @@ Array = NDArray[np.float64]
 MIN_IN_PART = 3
 """Learned subtasks that a slope over a part of the ranks needs; two always lie on a line."""
 MIN_INTERVALS = 4
-"""Different evaluations between which they must have been learned: in fewer, the intervals' ends and not the times make
-the slope."""
+"""Different evaluations between which they must have been learned: in fewer, the intervals' ends and not the
+times make the slope."""
 MIN_FULL = 0.5
 """Share of networks whose count is their room, below which bounds would make the law."""
 DISPERSION = 0.1
-"""Variance of a count over that of Poisson's law: what is rounded to a whole number varies by a quarter at most, and
-does not grow with the count."""
+"""Variance of a count over that of Poisson's law: what is rounded to a whole number varies by a quarter at
+most, and does not grow with the count."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,9 +95,10 @@ def measure_count_law(n_parameters: Array, n_learned: NDArray[np.int64], is_full
     """Measure γ in n ∝ N^γ in each seed.
 
     The count of a full network is its room, that of any other a lower bound: no network is left out, and none
-    that would have learned more pulls the law down. Whether room for a part of a subtask is rounded down, so that
-    it is half a subtask more than the count on average, or to the nearest, is not known, and matters where
-    counts are small: of the two the one is taken that lets the full networks of all seeds lie closer to their laws.
+    that would have learned more pulls the law down. Whether room for a part of a subtask is rounded down, so
+    that it is half a subtask more than the count on average, or to the nearest, is not known, and matters
+    where counts are small: of the two the one is taken that lets the full networks of all seeds lie closer to
+    their laws.
 
     Parameters
     ----------

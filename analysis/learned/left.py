@@ -2,8 +2,9 @@
 
 A subtask is learned when its loss is below a share τ of chance, and there to stay. Asked of the raw curve
 "to stay" would depend on how often one evaluates, since one spike or one noisy evaluation in a thousand would
-unlearn it. So every curve is made monotone once, by isotonic regression over steps: spikes and noise are pooled
-with their neighbours, a relapse that lasts raises what came before it. What lies above is the relapse share.
+unlearn it. So every curve is made monotone once, by isotonic regression over steps: spikes and noise are
+pooled with their neighbours, a relapse that lasts raises what came before it. What lies above is the relapse
+share.
 
 Shapes: D training-set sizes, S seeds, W widths, T steps, K subtasks.
 """
@@ -27,16 +28,17 @@ METRICS: dict[str, Callable[[Any], Any]] = {
     "accuracy": lambda accuracy: 2 * (1 - accuracy),
     "brier": lambda brier: 4 * brier,
 }
-"""What brings each metric of Curves to one scale, 1 at chance and 0 where the subtask is perfectly done; a loss
-still has to be divided by chance."""
+"""What brings each metric of Curves to one scale, 1 at chance and 0 where the subtask is perfectly done; a
+loss still has to be divided by chance."""
 
 FLAT = 0.95
-"""A loss that in the last factor 4 of steps fell by less than a twentieth rests, at chance or at its floor."""
+"""A loss that in the last factor 4 of steps fell by less than a twentieth rests, at chance or at its
+floor."""
 MIN_RESTING = 5
 """Subtasks at rest above the middle from which chance is measured; fewer may be something half learned."""
 LOWEST_REST = 1 / 15
-"""Of the loss in the beginning; what rests lower is learned. Networks may begin at ten times chance, and what is
-learned rests at a twentieth of it or less."""
+"""Of the loss in the beginning; what rests lower is learned. Networks may begin at ten times chance, and what
+is learned rests at a twentieth of it or less."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -213,8 +215,8 @@ def _find_chance(curves: xr.Dataset, share: NDArray[np.float32], step: Array) ->
     """Return the loss of a subtask of which nothing is learned, (K,), and how it is known.
 
     Never the first evaluation: networks may begin far above chance. It is where the subtasks rest that stay
-    unlearned: the median of the losses that no longer fall and are above the middle of all that do not; unless
-    that is so low that all of these may well be learned.
+    unlearned: the median of the losses that no longer fall and are above the middle of all that do not;
+    unless that is so low that all of these may well be learned.
     """
     n_subtasks = share.shape[-1]
     if "chance" in curves:

@@ -55,8 +55,8 @@ def expected_concordance(
 ) -> float:
     """Concordance that would be found if learning times were ∝ 1/p_k but for their scatter.
 
-    Subtasks of nearly equal frequency are learned in either order; the more are learned, the more of them there
-    are. So a C below 1 is no objection by itself: this is what it is to be compared with.
+    Subtasks of nearly equal frequency are learned in either order; the more are learned, the more of them
+    there are. So a C below 1 is no objection by itself: this is what it is to be compared with.
 
     Parameters
     ----------

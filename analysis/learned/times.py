@@ -14,7 +14,8 @@ from quanta.analysis.learned.left import Left, make_monotone, measure_left
 Array = NDArray[np.float64]
 
 TAU = 0.1
-"""Share of chance below which a subtask is learned: Michaud et al. (2023), arXiv:2303.13506, take 0.1 bit of 1."""
+"""Share of chance below which a subtask is learned: Michaud et al. (2023), arXiv:2303.13506, take 0.1 bit of
+1."""
 
 _BELOW = float(np.finfo(np.float32).eps)
 """A loss of 0 has no logarithm: between evaluations it counts as this fraction of τ."""
@@ -192,16 +193,16 @@ def count_learned(times: xr.Dataset) -> xr.DataArray:
 
 
 FULL_AFTER = 4.0
-"""Subtasks that would have been learned since the last one, had there been room, for a network to count as full: if
-they come by chance, one in fifty with room learns none for so long."""
+"""Subtasks that would have been learned since the last one, had there been room, for a network to count as
+full: if they come by chance, one in fifty with room learns none for so long."""
 
 
 def find_full(times: xr.Dataset) -> NDArray[np.bool_]:
     """Tell which networks have room for no more subtasks, as far as can be seen.
 
     Between the last learning time S_n of n subtasks and the end S, a network with room learns those with
-    frequencies from p_n down to p_n S_n / S. If these are `FULL_AFTER` or more and none was learned, it is full. One
-    that learned nothing at all is measured by when the first width of its seed began.
+    frequencies from p_n down to p_n S_n / S. If these are `FULL_AFTER` or more and none was learned, it is
+    full. One that learned nothing at all is measured by when the first width of its seed began.
 
     Parameters
     ----------

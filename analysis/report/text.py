@@ -126,7 +126,8 @@ def _describe_settings(verdict: Verdict) -> str:
     data = ", ".join(n if isinstance(n, str) else f"D = {n:,}" for n in s["n_train"])
     chance = s["chance"]
     return (
-        f"{alpha}; K = {s['n_subtasks']}; {data}; seeds: {s['n_seeds']}; learned: below {s['tau']:g} of chance, "
+        f"{alpha}; K = {s['n_subtasks']}; {data}; seeds: {s['n_seeds']}; "
+        f"learned: below {s['tau']:g} of chance, "
         f"{chance['bits']:.3g} bit{'s' * (chance['bits'] != 1)} ({chance['source']}); intervals: "
         f"{100 * s['confidence']:.6g}%, Student over seeds"
     )

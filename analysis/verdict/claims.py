@@ -1,8 +1,8 @@
 """Claims: one statistic over seeds, held against one window.
 
-A claim holds if its whole interval lies inside the window, fails if it lies outside, else it is unclear: noise
-never passes. That it fails is decided together with the other claims of its question (Holm 1979), since with
-more claims one is outside by chance more easily; to hold, all must, which needs no correction.
+A claim holds if its whole interval lies inside the window, fails if it lies outside, else it is unclear:
+noise never passes. That it fails is decided together with the other claims of its question (Holm 1979), since
+with more claims one is outside by chance more easily; to hold, all must, which needs no correction.
 """
 
 import math
@@ -152,7 +152,8 @@ def settle(claims: Sequence[Claim], confidence: float) -> tuple[Claim, ...]:
     ----------
     claims : sequence of Claim
     confidence : float
-        A claim fails at the level of its own one-sided interval, (1 − confidence) / 2, for all claims together.
+        A claim fails at the level of its own one-sided interval, (1 − confidence) / 2, for all claims
+        together.
 
     Returns
     -------

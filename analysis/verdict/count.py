@@ -1,8 +1,8 @@
 """The first question: whether the loss follows from the count of subtasks learned.
 
-Along N and D it is asked of the budget: the count alone, and the count with all that still falls in drops on its
-way to be counted, must carry the whole exponent. Along S something always falls, and for smooth modes the count is
-in proportion to the loss, so there the question is whether subtasks fall in drops.
+Along N and D it is asked of the budget: the count alone, and the count with all that still falls in drops on
+its way to be counted, must carry the whole exponent. Along S something always falls, and for smooth modes the
+count is in proportion to the loss, so there the question is whether subtasks fall in drops.
 """
 
 from dataclasses import replace
@@ -29,17 +29,19 @@ from quanta.analysis.verdict.statistics import AtTau
 Array = NDArray[np.float64]
 
 COUNT_TOLERANCE = 0.1
-"""About 1. The smallest rival worth seeing, a sixth of the exponent from loss that is not learned away, gives .83 and
-lies outside; in worlds that are true the share is from .97 to 1.04, since what falls is counted a little late."""
+"""About 1. The smallest rival worth seeing, a sixth of the exponent from loss that is not learned away, gives
+.83 and lies outside; in worlds that are true the share is from .97 to 1.04, since what falls is counted a
+little late."""
 MAX_FALLING = 0.25
-"""Share of the exponent in what still falls, up to which falling in drops is on its way to be counted. With more, the
-networks are so far from done that the count at the end says little."""
+"""Share of the exponent in what still falls, up to which falling in drops is on its way to be counted. With
+more, the networks are so far from done that the count at the end says little."""
 DRIFT_TOLERANCE = 0.08
-"""About 0, of the exponent in loss that changes without anything being learned. Where a sixth of the exponent does, .10
-to .13 is seen so, since what crosses a threshold by drifting counts as learned; in true worlds it is within .02."""
+"""About 0, of the exponent in loss that changes without anything being learned. Where a sixth of the exponent
+does, .10 to .13 is seen so, since what crosses a threshold by drifting counts as learned; in true worlds it
+is within .02."""
 MIN_DROP_SHARE = 0.9
-"""A quantum of the multilinear model has .97 of its fall within a factor 10 of steps; the sharpest smooth mode,
-(1+(p t)²)^-2, has .88."""
+"""A quantum of the multilinear model has .97 of its fall within a factor 10 of steps; the sharpest smooth
+mode, (1+(p t)²)^-2, has .88."""
 SMOOTH_SHARE = 0.75
 """Below it the claim fails: an exponential mode, the sharpest that gradient flow has, is at .70."""
 
@@ -71,7 +73,7 @@ def claim_drops(here: AtTau, confidence: float) -> Claim:
         fails=(SMOOTH_SHARE, np.inf),
     )
     if np.nanmean(resolved) < 0.5:
-        why = f"{claim.why} But evaluations are too coarse: those about a drop are more than {MAX_GAP:g}-fold apart."
+        why = f"{claim.why} But evaluations are too coarse: more than {MAX_GAP:g}-fold apart about a drop."
         needs = f"evaluations at most {MAX_GAP:g}-fold in steps apart, also before the first drop"
         return replace(claim, holds=None, p_fails=None, why=why, needs=needs)
     return claim
@@ -103,7 +105,8 @@ def claim_count(axis: Axis, here: AtTau, budget: Budget, drops: Claim, confidenc
     )
     alone_said = describe(mean_over_seeds(alone, confidence))
     why = (
-        f"Of the exponent {describe(exponent)} of the mean loss along {axis.name} the count carries {alone_said}, "
+        f"Of the exponent {describe(exponent)} of the mean loss along {axis.name} "
+        f"the count carries {alone_said}, "
         f"with what still falls {describe(mean_over_seeds(both, confidence))} (besides: {rest}); "
         + (
             "what falls in drops is on its way to be counted, so the second decides."
@@ -143,7 +146,8 @@ def claim_drift(axis: Axis, here: AtTau, confidence: float) -> Claim:
         why = f"The loss does not clearly fall along {axis.name}."
         return unknown(axis.name, "drift", DRIFT_WINDOW, why, None)
     why = (
-        f"Of the exponent along {axis.name} {{}} is loss that changes without anything being learned: of subtasks "
+        f"Of the exponent along {axis.name} {{}} is loss that changes without anything being "
+        "learned: of subtasks "
         "that are learned, unlearned or stuck at two neighbouring sizes."
     )
     return hold(axis.name, "drift", here.drifts[axis.name], DRIFT_WINDOW, confidence, why)

@@ -17,12 +17,14 @@ from quanta.analysis.verdict.statistics import AtTau
 Array = NDArray[np.float64]
 
 ORDER_MARGIN = 0.1
-"""How far C may lie below what the scatter alone would leave. No order at all is at .5, while in a true world whose
-scatter is as large as the spread of its learning times .75 is left: less than half of that distance."""
+"""How far C may lie below what the scatter alone would leave. No order at all is at .5, while in a true world
+whose scatter is as large as the spread of its learning times .75 is left: less than half of that distance."""
 BETA_TOLERANCE = 0.1
-"""About 1, or half the distance to serial learning's 1/(1+α) where that is less, so that both cannot be meant."""
+"""About 1, or half the distance to serial learning's 1/(1+α) where that is less, so that both cannot be
+meant."""
 GAMMA_TOLERANCE = 0.2
-"""About 1; half the distance to n ∝ N^0.6, which with α = .4 would make the loss fall as N^-0.24 and not N^-0.4."""
+"""About 1; half the distance to n ∝ N^0.6, which with α = .4 would make the loss fall as N^-0.24 and not
+N^-0.4."""
 DRIFT_CONFIDENCE = 0.98
 """At which the two halves of the ranks differ: one true world in fifty is said to drift."""
 
@@ -49,7 +51,8 @@ def claim_order(here: AtTau, confidence: float) -> Claim:
     found = mean_over_seeds(measured, confidence)
     window = (level - ORDER_MARGIN, math.inf)
     why = (
-        f"The share of pairs of subtasks learned in the order of frequency is {describe(found)}; their scatter "
+        f"The share of pairs of subtasks learned in the order of frequency is {describe(found)}; "
+        "their scatter "
         f"in time would leave {number(level)} of a perfect order, and no order has 0.5."
     )
     # The difference is what scatters over seeds; the window is moved by the mean of what is expected.
@@ -63,7 +66,8 @@ def claim_beta(axis: Axis, here: AtTau, confidence: float) -> Claim:
     name = "learning time" if axis.name == "S" else "examples needed"
     if not np.isfinite(law.beta).any():
         why = (
-            f"A slope needs learned subtasks of different frequencies, and {law.n_learned.mean():.3g} are seen "
+            f"A slope needs learned subtasks of different frequencies, "
+            f"and {law.n_learned.mean():.3g} are seen "
             f"being learned along {axis.name}."
         )
         return unknown(axis.name, name, window, why, "longer training")
@@ -72,13 +76,14 @@ def claim_beta(axis: Axis, here: AtTau, confidence: float) -> Claim:
         mean_over_seeds(values, confidence) for values in (law.first, law.later, law.drift)
     )
     halves = (
-        f" {number(first.estimate)} over the first half of the ranks learned, {describe(later)} over the later."
+        f" {number(first.estimate)} over the first half of the ranks learned, "
+        f"{describe(later)} over the later."
         if math.isfinite(drift.estimate)
         else " Too few are learned to ask whether it drifts."
     )
     why = (
-        f"{name.capitalize()} falls with frequency to the power {{}}; 1 is all at once, {serial:.2f} one after "
-        f"another.{halves}"
+        f"{name.capitalize()} falls with frequency to the power {{}}; 1 is all at once, "
+        f"{serial:.2f} one after another.{halves}"
     )
     claim = hold(axis.name, name, law.beta, window, confidence, why)
     p_drift = _p_two_sided(law.drift)
@@ -103,8 +108,8 @@ def claim_gamma(here: AtTau, confidence: float) -> Claim:
     """Ask whether the count is in proportion to the number of parameters where room is the limit."""
     if not math.isfinite(mean_over_seeds(here.gamma, confidence).estimate):
         why = (
-            f"In {here.is_full.sum()} of {here.is_full.size} networks room is the limit: too few to say how it "
-            "grows; the others would have learned more."
+            f"In {here.is_full.sum()} of {here.is_full.size} networks room is the limit: "
+            "too few to say how it grows; the others would have learned more."
         )
         return unknown("N", "room", GAMMA_WINDOW, why, "training at least twice as long", asked=False)
     n_full = int(here.is_full.sum())
@@ -121,8 +126,8 @@ def nearest_law(here: AtTau, confidence: float) -> list[dict[str, float | str | 
     Returns
     -------
     list of dict
-        One a law, the likeliest first: law, beta, log_likelihood (mean over seeds), and `behind` with `lower` and
-        `upper`: how much the first is likelier, with its interval over seeds.
+        One a law, the likeliest first: law, beta, log_likelihood (mean over seeds), and `behind` with `lower`
+        and `upper`: how much the first is likelier, with its interval over seeds.
     """
     alpha, serial = here.base.alpha, here.base.serial_beta
     laws: dict[str, float | None] = {"parallel": 1.0, "free": None}
@@ -157,7 +162,8 @@ def nearest_law(here: AtTau, confidence: float) -> list[dict[str, float | str | 
 def clock_beta(alpha: float, c: float = 0.5) -> float:
     """β if the optimiser's clock runs as L^-c: 1/(1 + c α_S) with α_S = x/(1 − c x) and x = α/(1+α).
 
-    Adam divides by the root of the gradients' variance, which falls with the loss while noise dominates: c = 1/2.
+    Adam divides by the root of the gradients' variance, which falls with the loss while noise dominates: c =
+    1/2.
     """
     x = alpha / (1 + alpha)
     return 1 / (1 + c * x / (1 - c * x))

@@ -184,9 +184,10 @@ def judge(
 def answer(statistics: Statistics, name: str, confidence: float) -> Question:
     """Answer one question.
 
-    Rejected where a claim fails; supported where what has to hold does; else inconclusive. An answer that is the
-    opposite at another τ is none: then it is inconclusive too. A τ below the floor on which learned subtasks come
-    to rest asks something else, and is passed over: one at which less than half as many count as learned.
+    Rejected where a claim fails; supported where what has to hold does; else inconclusive. An answer that is
+    the opposite at another τ is none: then it is inconclusive too. A τ below the floor on which learned
+    subtasks come to rest asks something else, and is passed over: one at which less than half as many count
+    as learned.
 
     Parameters
     ----------

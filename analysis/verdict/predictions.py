@@ -1,8 +1,8 @@
 """What the hypothesis expects of a measurement: the same measurement on curves that it makes itself.
 
-A window, a finite K, few points and the width of drops bias every exponent. So the constants of the theory are fitted,
-curves are drawn from it at the sizes and steps of the slice, and measured as the slice was: a true theory then agrees
-with itself.
+A window, a finite K, few points and the width of drops bias every exponent. So the constants of the theory
+are fitted, curves are drawn from it at the sizes and steps of the slice, and measured as the slice was: a
+true theory then agrees with itself.
 """
 
 import math
@@ -56,7 +56,8 @@ def expect(here: AtTau, theory: type[Theory] = Multilinear, *, seed: int = 0) ->
     Returns
     -------
     AtTau or None
-        The statistics of simulated seeds; None where the constants are not known, as where nothing is learned.
+        The statistics of simulated seeds; None where the constants are not known, as where nothing is
+        learned.
     """
     left = here.base.left
     scatters = here.time_laws["S"].scatter

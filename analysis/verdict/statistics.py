@@ -1,8 +1,8 @@
 """Every statistic of a slice, computed once: what claims, exponents, tables and figures read.
 
 Seeds are independent and nothing else is, so every statistic is one number a seed; means over seeds and their
-intervals are made by whoever holds one against something. Statistics know no threshold but τ, and what does not
-depend on τ is not computed again for each.
+intervals are made by whoever holds one against something. Statistics know no threshold but τ, and what does
+not depend on τ is not computed again for each.
 
 Shapes: S seeds, W widths, X places along an axis, K subtasks.
 """
@@ -98,7 +98,7 @@ class AtTau:
 
     @cached_property
     def beta_type_one(self) -> Array:
-        """β along S if what is not learned were later than the last evaluation, for comparison, shape (S,)."""
+        """β along S if what is not learned were later than the last evaluation, shape (S,)."""
         bounds = time_bounds(self.times, type_one=True)
         return measure_time_law(self.base.left.frequency, *bounds, parts=False).beta
 
@@ -155,8 +155,8 @@ class AtTau:
     def loss_points(self, axis: Axis) -> tuple[Array, Array]:
         """Points of the mean loss along an axis that laws are fitted to: x (n,) and loss in bits (S, n).
 
-        Networks of one size are averaged. Along S from the first to the last learning time, medians over seeds.
-        Without those where the loss of some seed has no logarithm.
+        Networks of one size are averaged. Along S from the first to the last learning time, medians over
+        seeds. Without those where the loss of some seed has no logarithm.
         """
         one = self.base.traces[axis.name]
         x, place = np.unique(one.x, return_inverse=True)
@@ -198,8 +198,9 @@ class Base:
 
     @property
     def serial_beta(self) -> float:
-        """β if subtasks are learned one after another, x_k ∝ k: 1/(1+α) under a Zipf law; NaN if all are equal.
+        """β if subtasks are learned one after another, x_k ∝ k; NaN if all are equally frequent.
 
+        It is 1/(1+α) under a Zipf law.
         Source: Liu et al. (2025), arXiv:2501.12391.
         """
         return -log_slope(self.left.frequency, np.arange(1.0, self.left.frequency.size + 1))

@@ -21,7 +21,8 @@ from quanta.analysis.verdict.growth import nearest_law
 from quanta.analysis.verdict.statistics import AtTau, Statistics
 
 FALLS = (FALL / 2, FALL, 2 * FALL)
-"""Shares lost since half the steps by which half-learned subtasks count as falling: the usual, half and twice it."""
+"""Shares lost since half the steps by which half-learned subtasks count as falling: the usual, half and twice
+it."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ def tabulate_budget(statistics: Statistics, confidence: float) -> pd.DataFrame:
 
 
 def tabulate_loss_parts(statistics: Statistics) -> pd.DataFrame:
-    """Tabulate the parts of the loss at every place of every axis: axis, x, seed, loss and a column a part."""
+    """Tabulate the parts of the loss at every place of every axis, a column each."""
     tables = []
     for axis, budget in statistics.here.budgets.items():
         for seed, parts in zip(statistics.base.left.seed, budget.parts, strict=True):
@@ -106,14 +107,14 @@ def tabulate_loss_parts(statistics: Statistics) -> pd.DataFrame:
 
 
 def tabulate_sensitivity(statistics: Statistics, confidence: float) -> pd.DataFrame:
-    """Tabulate how the statistics of the claims move with τ, with what counts as falling, and with the weights.
+    """Tabulate how the claims move with τ, with what counts as falling, and with the weights.
 
     Returns
     -------
     DataFrame
-        One row a choice: `choice` and `value`; n_learned at the widest; and with `_lower` and `_upper` the shares of
-        the exponent along N that the count carries alone (`count`) and with what still falls (`with_falling`),
-        `beta` and `gamma`, which move with τ alone.
+        One row a choice: `choice` and `value`; n_learned at the widest; and with `_lower` and `_upper` the
+        shares of the exponent along N that the count carries alone (`count`) and with what still falls
+        (`with_falling`), `beta` and `gamma`, which move with τ alone.
     """
     rows = []
     for tau, one in statistics.by_tau.items():
@@ -148,7 +149,7 @@ def _shares(budget: Budget | None, confidence: float) -> dict[str, float | None]
 
 
 def tabulate_time_laws(statistics: Statistics, confidence: float) -> pd.DataFrame:
-    """Tabulate β in S_k ∝ p_k^-β at every width, of all ranks, of the halves and of the quarters of those learned.
+    """Tabulate β in S_k ∝ p_k^-β at every width, of all ranks learned, their halves and their quarters.
 
     Returns
     -------
@@ -175,8 +176,8 @@ def tabulate_drops(statistics: Statistics, confidence: float) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row a metric: metric, share (of the fall of the mean in drops) and factor (in steps from 90 to 10 %
-        of its own fall, median over subtasks), both with their intervals, and resolved (share of the fall
+        One row a metric: metric, share (of the fall of the mean in drops) and factor (in steps from 90 to 10
+        % of its own fall, median over subtasks), both with their intervals, and resolved (share of the fall
         that evaluations place).
     """
     rows = []
@@ -193,7 +194,7 @@ def tabulate_drops(statistics: Statistics, confidence: float) -> pd.DataFrame:
 
 
 def tabulate_networks(statistics: Statistics) -> pd.DataFrame:
-    """Tabulate every network: seed, width, n_parameters, mean_loss, n_learned, is_full, concordance, relapse."""
+    """Tabulate what every network learned, one row each."""
     left, here = statistics.base.left, statistics.here
     mean_loss = left.end[-1] @ (left.frequency * left.chance)
     n_seeds, n_widths = mean_loss.shape
@@ -244,7 +245,7 @@ def _columns(name: str, found: Interval) -> dict[str, float | None]:
 
 
 def tabulate_widths(statistics: Statistics, confidence: float) -> pd.DataFrame:
-    """Tabulate every width, means over seeds: width, n_parameters, n_learned, n_full, concordance, mean_loss."""
+    """Tabulate what every width learned, means over seeds, one row each."""
     networks, left = tabulate_networks(statistics), statistics.base.left
     rows = []
     for i, width in enumerate(left.width):
