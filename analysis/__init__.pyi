@@ -1,6 +1,8 @@
 from .axes import ALPHA, RESOURCES, Axis, D, K, N, S, Trace
 from .fits.censored import CensoredFit, fit_censored_power_law
 from .fits.comparison import Rival, compare_models
+from .fits.counts import CountFit, fit_count_power_law
+from .fits.curves import BrokenPowerLaw, Exponential, PowerLaw, PowerLawWithFloor, ScalingCurve
 from .fits.errors import FitError, NoEstimate, TooFewPoints
 from .fits.forecasts import Forecast, forecast, hold_out_largest
 from .fits.intervals import Interval, bootstrap_seeds, jackknife_seeds, mean_over_seeds
@@ -25,9 +27,20 @@ from .learned.order import (
 )
 from .learned.times import count_learned, learning_times, select
 from .report.text import render, render_details
+from .theories.domino import Domino
+from .theories.multilinear import Multilinear
 from .theories.protocol import Observed, Theory, World
-from .theories.quanta import expected_exponents, ideal_loss, local_slope
+from .theories.quanta import (
+    FiniteK,
+    Quanta,
+    count_from_threshold,
+    expected_exponents,
+    ideal_loss,
+    local_slope,
+)
 from .theories.simulation import simulate, simulate_like
+from .theories.smooth import Smooth
+from .theories.spectral import Spectral
 from .theories.worlds import true_exponents
 from .verdict.claims import Claim
 from .verdict.exponents import Exponent
@@ -39,25 +52,37 @@ __all__ = [
     "ALPHA",
     "RESOURCES",
     "Axis",
+    "BrokenPowerLaw",
     "Budget",
     "CensoredFit",
     "Claim",
+    "CountFit",
     "D",
+    "Domino",
     "Drops",
     "Exponent",
+    "Exponential",
+    "FiniteK",
     "FitError",
     "Forecast",
     "Interval",
     "K",
     "Left",
+    "Multilinear",
     "N",
     "NoEstimate",
     "Observed",
+    "PowerLaw",
     "PowerLawFit",
+    "PowerLawWithFloor",
+    "Quanta",
     "Question",
     "Rival",
     "S",
+    "ScalingCurve",
     "ScalingFit",
+    "Smooth",
+    "Spectral",
     "Statistics",
     "Theory",
     "TooFewPoints",
@@ -72,11 +97,13 @@ __all__ = [
     "compare_models",
     "concordance",
     "consensus_order",
+    "count_from_threshold",
     "count_learned",
     "expected_concordance",
     "expected_exponents",
     "find_inversions",
     "fit_censored_power_law",
+    "fit_count_power_law",
     "fit_power_law",
     "fit_scaling",
     "forecast",
