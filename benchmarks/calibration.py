@@ -120,6 +120,8 @@ def tabulate_power(draws: int, half: Half, run: Run) -> Iterator[Row]:
 MANY_SEEDS = 200
 """Seeds of a study that is cut into small ones; its own means are what their intervals should hold."""
 FEW_SEEDS = (3, 5, 10)
+TRUE = ("room", "both", "time")
+"""Worlds whose intervals are tried."""
 
 
 def cover(job: tuple[str, int]) -> dict[tuple[str, int], list[tuple[float, float, bool]]]:
@@ -173,7 +175,7 @@ def tabulate_coverage(draws: int, half: Half, run: Run) -> Iterator[Row]:
     The truth of β and γ is 1. That of the others is their mean over many seeds: what they are at these sizes.
     """
     yield ["world", "seeds", "of", "mean estimate", "mean truth", "coverage", "intervals"]
-    for name in ("room", "both", "time"):
+    for name in TRUE:
         found = run(cover, [(name, seed) for seed in list_seeds(half, draws)])
         for exponent in ("alpha_N", "share of the count", "beta", "gamma"):
             for n in FEW_SEEDS:
