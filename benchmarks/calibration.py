@@ -195,7 +195,7 @@ def tabulate_coverage(draws: int, half: Half, run: Run) -> Iterator[Row]:
 
 
 def agree(job: tuple[str, int]) -> dict[str, tuple[float, bool]]:
-    """Draw a true world: how far each exponent is from what is expected, and whether its interval holds it."""
+    """Draw a true world: how far each exponent is from the expected, and whether its interval holds it."""
     found = exponents(measure(select(simulate(*job).curves), taus=()), CONFIDENCE)
     return {
         name: (one.estimate - one.expected, one.lower <= one.expected <= one.upper)
