@@ -21,6 +21,7 @@ from benchmarks.worlds import WORLDS, Answer, Half, list_seeds, simulate
 from quanta.analysis import judge, select
 from quanta.analysis.fits.intervals import mean_over_seeds
 from quanta.analysis.learned.budget import PARTS
+from quanta.analysis.verdict.exponents import exponents
 from quanta.analysis.verdict.statistics import measure
 from quanta.curves.dataset import make_curves
 
@@ -120,6 +121,8 @@ def tabulate_power(draws: int, half: Half, run: Run) -> Iterator[Row]:
 MANY_SEEDS = 200
 """Seeds of a study that is cut into small ones; its own means are what their intervals should hold."""
 FEW_SEEDS = (3, 5, 10)
+TRUE = ("room", "both", "time")
+"""Worlds whose intervals are tried."""
 
 
 def cover(job: tuple[str, int]) -> dict[tuple[str, int], list[tuple[float, float, bool]]]:
@@ -173,7 +176,7 @@ def tabulate_coverage(draws: int, half: Half, run: Run) -> Iterator[Row]:
     The truth of β and γ is 1. That of the others is their mean over many seeds: what they are at these sizes.
     """
     yield ["world", "seeds", "of", "mean estimate", "mean truth", "coverage", "intervals"]
-    for name in ("room", "both", "time"):
+    for name in TRUE:
         found = run(cover, [(name, seed) for seed in list_seeds(half, draws)])
         for exponent in ("alpha_N", "share of the count", "beta", "gamma"):
             for n in FEW_SEEDS:
@@ -189,6 +192,33 @@ def tabulate_coverage(draws: int, half: Half, run: Run) -> Iterator[Row]:
                         _share(int(holds.sum()), len(here)),
                         str(len(here)),
                     ]
+
+
+def agree(job: tuple[str, int]) -> dict[str, tuple[float, bool]]:
+    """Draw a true world: how far each exponent is from the expected, and whether its interval holds it."""
+    found = exponents(measure(select(simulate(*job).curves), taus=()), CONFIDENCE)
+    return {
+        name: (one.estimate - one.expected, one.lower <= one.expected <= one.upper)
+        for name, one in found.items()
+        if None not in (one.estimate, one.lower, one.upper, one.expected)
+    }
+
+
+def tabulate_agreement(draws: int, half: Half, run: Run) -> Iterator[Row]:
+    """How far a true theory is from what is expected of it.
+
+    Measured less expected, over the draws in which both are known, and how often the interval over seeds
+    holds what is expected.
+    """
+    yield ["world", "exponent", "measured less expected", "± standard error", "median", "held", "draws"]
+    for name in TRUE:
+        found = run(agree, [(name, seed) for seed in list_seeds(half, draws)])
+        for exponent in dict.fromkeys(exponent for one in found for exponent in one):
+            away, held = np.array([one[exponent] for one in found if exponent in one]).T
+            error = away.std(ddof=1) / math.sqrt(away.size) if away.size > 1 else math.nan
+            middle = f"{np.median(away):+.3f}"
+            cells = (f"{away.mean():+.3f}", f"{error:.3f}", middle, _share(int(held.sum()), held.size))
+            yield [name, exponent, *cells, str(away.size)]
 
 
 CHANGES = ("cut", "thinned", "nats", "a seed less", "other steps")
@@ -260,6 +290,7 @@ TABLES: dict[str, Callable[[int, Half, Run], Iterator[Row]]] = {
     "answers": tabulate_answers,
     "power": tabulate_power,
     "coverage": tabulate_coverage,
+    "agreement": tabulate_agreement,
     "flips": tabulate_flips,
 }
 
@@ -269,7 +300,7 @@ def _share(n: int, total: int) -> str:
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("tables", nargs=-1, type=click.Choice(list(TABLES)), metavar="[TABLE]...")
+@click.argument("tables", nargs=-1, type=click.Choice(list(TABLES)))
 @click.option("--draws", type=click.IntRange(1), default=12, show_default=True, help="Draws of each world.")
 @click.option(
     "--half",
@@ -279,7 +310,7 @@ def _share(n: int, total: int) -> str:
     help="Draws to choose thresholds on, or to show rates on.",
 )
 def main(tables: tuple[str, ...], draws: int, half: Half) -> None:
-    """Print tables of how the verdict does on simulated worlds: answers, power, coverage, flips."""
+    """Print tables of how the verdict does on simulated worlds."""
     with ProcessPoolExecutor(len(os.sched_getaffinity(0))) as pool:
 
         def run(function: Callable[[Any], Any], jobs: Sequence[Any]) -> list[Any]:

@@ -1,7 +1,6 @@
 import importlib
 import os
 import sys
-from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -11,89 +10,140 @@ from click.testing import CliRunner
 
 ROOT = Path(__file__).parents[1]
 
-# Like the other benchmarks it is not installed: it is run from the root of the repository, and so is this.
+# It is not installed: benchmarks are run from the root of the repository, and so is this.
 sys.path.insert(0, str(ROOT))
 calibration = importlib.import_module("benchmarks.calibration")
+worlds = importlib.import_module("benchmarks.worlds")
 sys.path.remove(str(ROOT))
 
-DRAWS = 200
+SMALL = worlds.Ranges(
+    n_subtasks=(30, 60),
+    alpha=(0.4, 0.6),
+    n_seeds=(5, 6),
+    n_widths=(6, 8),
+    n_evaluations=(40, 50),
+    scatter=(0.1, 0.2),
+    drop=(2, 4),
+    limits=("room",),
+    least_learned=12,
+)
 
 
-def run_here(function, n):
-    return [function(draw) for draw in range(n)]
+def run_here(function, jobs):
+    return [function(job) for job in jobs]
+
+
+@pytest.fixture
+def two_worlds(monkeypatch):
+    """One world that is true and one without quanta, at sizes at which this is plain."""
+    found = {
+        "room": worlds.World(worlds.obey, "yes", "yes", SMALL),
+        "level in N": worlds.World(worlds.level_with_room, "no", "any", SMALL),
+    }
+    monkeypatch.setattr(worlds, "WORLDS", found)
+    monkeypatch.setattr(calibration, "WORLDS", found)
 
 
 class TestTables:
-    def test_command(self, monkeypatch):
+    def test_command(self, two_worlds, monkeypatch):
         monkeypatch.setenv("PYTHONPATH", str(ROOT))
-        result = CliRunner().invoke(calibration.main, ["forecasts", "--draws", "10"])
+        result = CliRunner().invoke(calibration.main, ["answers", "--draws", "1", "--half", "tuning"])
         assert result.exit_code == 0, result.output
-        assert result.stdout.splitlines()[2] == "| scatter of log loss | coverage | fits |"
-        assert len(result.stdout.splitlines()) == 7
+        _, _, header, _, room, level, *promises, _ = result.stdout.splitlines()
+        assert header.startswith("| world | count is | supported | rejected | inconclusive | growth is |")
+        assert room.startswith("| room | yes | 100.0% | 0.0% | 0.0% | yes |")
+        assert level.startswith("| level in N | no | 0.0% | 100.0% | 0.0% | any |")
+        assert len(promises) == len(calibration.PROMISES)
 
-    def test_outcomes_are_shares_that_add_up(self, monkeypatch):
-        monkeypatch.setattr(calibration, "SEEDS", (3,))
-        monkeypatch.setattr(calibration, "WORLDS", ["sigmoid", "uniform"])
-        _, *rows = calibration.tabulate_outcomes(3, run_here)
-        assert rows[0] == ["sigmoid", "3", "100.0%", "0.0%", "0.0%", "none"]
-        assert rows[1][:5] == ["uniform", "3", "0.0%", "100.0%", "0.0%"]
-        assert "order 100.0%" in rows[1][5]
+    def test_mistakes_are_counted(self, two_worlds):
+        """A judge that says the opposite is wrong everywhere."""
+        said = {"count": "rejected", "growth": "rejected"}, {"count": "supported", "growth": "supported"}
+        header, *_, no, yes = calibration.tabulate_answers(1, "tuning", lambda function, jobs: said)
+        assert no[header.index("supported")] == "100.0% of 1"
+        assert yes[header.index("rejected")] == "100.0% of 1"
+        assert [len(no), len(yes)] == [len(header)] * 2
 
-    def test_censoring_counts_what_is_learned_and_what_is_not(self):
-        _, *rows = calibration.tabulate_censoring(20, run_here)
-        fitted, naive = float(rows[-1][1]), float(rows[-1][3])
-        assert abs(fitted - 1) < 4 * float(rows[-1][2])
-        assert naive < 0.9
+    def test_power_asks_only_what_is_promised(self, two_worlds):
+        header, *rows = calibration.tabulate_power(1, "tuning", run_here)
+        assert [row[0] for row in rows] == ["room", "all"]
+        assert dict(zip(header, rows[0], strict=True))["count supported"] == "100.0%"
+
+    def test_coverage(self, two_worlds, monkeypatch):
+        monkeypatch.setattr(calibration, "MANY_SEEDS", 60)
+        monkeypatch.setattr(calibration, "TRUE", ("room",))
+        _, *rows = calibration.tabulate_coverage(1, "tuning", run_here)
+        assert [int(row[-1]) for row in rows] == [20, 12, 6] * 4
+        for row in rows:
+            assert float(row[3]) == pytest.approx(float(row[4]), abs=0.15)
+
+
+@pytest.fixture(scope="module")
+def changed():
+    curves = worlds.simulate("other chance", 4).curves
+    found = {}
+    for label, one in calibration.change(curves):
+        found.setdefault(label, []).append(one)
+    return curves, found
+
+
+class TestChange:
+    def test_there_is_one_of_each(self, changed):
+        _, found = changed
+        assert set(found) == set(calibration.CHANGES)
+
+    def test_the_end_stays_unless_it_is_cut(self, changed):
+        curves, found = changed
+        last = curves["step"].values[-1]
+        for label, ones in found.items():
+            for one in ones:
+                end = one["step"].values[-1]
+                assert end < last if label == "cut" else end == last * (977 if label == "other steps" else 1)
+
+    def test_nats_are_bits_in_another_unit(self, changed):
+        curves, found = changed
+        (nats,) = found["nats"]
+        np.testing.assert_allclose(nats["mean_loss"], curves["mean_loss"] * np.log(2), rtol=1e-5)
+        np.testing.assert_allclose(nats["chance"], curves["chance"] * np.log(2))
+
+    def test_an_answer_that_turns_is_a_flip(self):
+        assert calibration._is_flip("cut", "supported", "rejected")
+        assert not calibration._is_flip("cut", "supported", "inconclusive")
+        assert calibration._is_flip("other steps", "supported", "inconclusive")
 
 
 @pytest.fixture(scope="module")
 def pool():
     with ProcessPoolExecutor(len(os.sched_getaffinity(0))) as executor:
-        yield lambda function, n: list(executor.map(function, range(n), chunksize=8))
-
-
-def judged(world, draw):
-    """Judge a draw with 3 to 10 seeds."""
-    return calibration.judge_world(world, 3 + draw % 8, draw)
-
-
-class JudgeWorld:
-    """A function of the draw that can be sent to another process."""
-
-    def __init__(self, world):
-        self.world = world
-
-    def __call__(self, draw):
-        return judged(self.world, draw)
+        yield lambda function, jobs: list(executor.map(function, jobs, chunksize=4))
 
 
 @pytest.mark.slow
-class TestVerdicts:
-    """What the verdict promises, on 200 draws of each world with 3 to 10 seeds."""
+class TestPromises:
+    """What the verdict promises, on draws on which no threshold was chosen."""
 
-    def outcomes(self, pool, world):
-        found = pool(JudgeWorld(world), DRAWS)
-        failed = Counter(name for _, names, _ in found for name in names)
-        return Counter(outcome for outcome, _, _ in found), failed, [values for _, _, values in found]
+    def test_answers(self, pool):
+        header, *rows = calibration.tabulate_answers(12, "showing", pool)
+        no, yes = rows[-2:]
+        growth = header.index("growth is")
+        for question in (0, growth - 1):
+            assert share(no[2 + question]) <= 0.02
+            assert share(yes[3 + question]) <= 0.05
 
-    @pytest.mark.parametrize("world", ["ideal", "sigmoid"])
-    def test_supported_where_the_hypothesis_holds(self, pool, world):
-        outcomes, _, _ = self.outcomes(pool, world)
-        assert outcomes["supported"] >= 0.95 * DRAWS
+    def test_power(self, pool):
+        header, *_, total = calibration.tabulate_power(6, "showing", pool)
+        said = dict(zip(header, total, strict=True))
+        assert share(said["count supported"]) >= 0.8
+        assert share(said["growth supported"]) >= 0.8
 
-    def test_serial_learning_is_told_by_its_time_law(self, pool):
-        outcomes, failed, statistics = self.outcomes(pool, "domino")
-        assert outcomes["supported"] <= 0.02 * DRAWS
-        assert failed["learning time"] >= 0.9 * DRAWS
-        assert failed["order"] == failed["count"] == 0
-        beta = np.array([values["learning time"] for values in statistics])
-        assert beta.mean() == pytest.approx(1 / 1.4, abs=0.02)
+    def test_coverage(self, pool):
+        for row in list(calibration.tabulate_coverage(10, "showing", pool))[1:]:
+            assert 0.86 <= share(row[5]) <= 0.94, row
 
-    @pytest.mark.parametrize(
-        ("world", "check"),
-        [("spectral", "steps"), ("smooth", "steps"), ("shuffled", "order"), ("uniform", "order")],
-    )
-    def test_never_supported_without_quanta_or_order(self, pool, world, check):
-        outcomes, failed, _ = self.outcomes(pool, world)
-        assert outcomes["supported"] <= 0.02 * DRAWS
-        assert failed[check] >= 0.95 * DRAWS
+    def test_nothing_flips(self, pool):
+        header, *rows = calibration.tabulate_flips(2, "showing", pool)
+        for row in rows[-2:]:
+            assert [int(row[header.index(name)]) for name in ("any", "other steps")] == [0, 0], row
+
+
+def share(cell):
+    return float(cell.split("%")[0]) / 100
