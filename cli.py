@@ -80,7 +80,7 @@ def demo(ctx: click.Context, out: Path, device: str) -> None:
     study = load_study("demo")
     chosen = check_here(study, device)
     run = RunDirectory.create(out, study)
-    result = sweep_here(run, chosen)
+    result = sweep_here(run, chosen, study.units())
     tell(run, result)
     ctx.invoke(analyze, path=run.path)
     echo("")

@@ -168,9 +168,11 @@ def train(
     run = RunDirectory.create(out or Path("runs") / loaded.name, loaded, overwrite=overwrite)
 
     if cluster is None:
-        result = sweep_here(run, here, shard or (1, 1), threads, retry_failed)
+        index, n_shards = shard or (1, 1)
+        units = loaded.units()[index - 1 :: n_shards]
+        result = sweep_here(run, here, units, threads, retry_failed)
     else:
-        result = _sweep_on_cluster(run, cluster, device, threads or 1, files, retry_failed)
+        result = _sweep_on_cluster(run, loaded.units(), cluster, device, threads or 1, files, retry_failed)
 
     tell(run, result)
     echo(run.path)
@@ -198,26 +200,20 @@ def check_here(study: "StudySpec", device: str) -> "torch.device":
 def sweep_here(
     run: "RunDirectory",
     device: "torch.device",
-    shard: tuple[int, int] = (1, 1),
+    units: "Sequence[UnitSpec]",
     threads: int | None = None,
     retry_failed: bool = False,
 ) -> "SweepResult":
-    """Train the units of a shard (I of N), one after another in this process, and show how far it is."""
+    """Train units of a run directory, one after another in this process, and show how far it is."""
     import torch
 
     from quanta import run_sweep
-    from quanta.training.kernel import why_not_compiled
 
     if threads is not None:
         torch.set_num_threads(threads)
-    index, n_shards = shard
-    units = run.study.units()[index - 1 :: n_shards]
     n_steps = _announce(run, units, str(device), retry_failed)
-    reason = why_not_compiled() if device.type == "cpu" and n_steps else None
-    if reason is not None:
-        note(f"training without compiled code, which is slower: {reason}")
     with progress(run.study.name, n_steps, "steps") as advance, _stop_on_signal() as stopping:
-        return run_sweep(run, device, advance, stopping, units, retry_failed)
+        return run_sweep(run, device, advance, stopping, units, retry_failed, on_note=note)
 
 
 def _check_dask() -> None:
@@ -231,26 +227,29 @@ def _check_dask() -> None:
 
 def _sweep_on_cluster(
     run: "RunDirectory",
+    units: "Sequence[UnitSpec]",
     cluster: int | str,
     device: str,
     threads: int,
     tls: dict[str, str],
     retry_failed: bool,
 ) -> "SweepResult":
-    """Train all units on a number of workers of this machine, or on those of the scheduler at an address."""
+    """Train units on a number of workers of this machine, or on those of the scheduler at an address."""
     from quanta.sweep.cluster import connect, run_on_cluster, start_workers
 
     if isinstance(cluster, int):
         name, connected = f"{cluster} workers", start_workers(cluster)
     else:
         name, connected = f"the workers of {cluster}", connect(cluster, **tls)
-    n_steps = _announce(run, run.study.units(), name, retry_failed)
+    n_steps = _announce(run, units, name, retry_failed)
     with (
         _stop_on_signal() as stopping,
         connected as client,
         progress(run.study.name, n_steps, "steps") as advance,
     ):
-        return run_on_cluster(run, client, device, threads, advance, stopping, retry_failed)
+        return run_on_cluster(
+            run, client, device, threads, advance, stopping, retry_failed, units, on_note=note
+        )
 
 
 def _announce(run: "RunDirectory", units: "Sequence[UnitSpec]", where: str, retry_failed: bool) -> int:

@@ -27,11 +27,12 @@ from distributed import (
     Security,
 )
 
-from quanta.store.lock import check_free
+from quanta.store.lock import check_free, hold_files, remove_dead
 from quanta.store.run_directory import RunDirectory
 from quanta.study.spec import UnitSpec
-from quanta.sweep.units import Outcome, SweepResult, find_pending
+from quanta.sweep.units import Notes, Outcome, SweepResult, find_pending
 from quanta.sweep.worker import (
+    MARK,
     TOPIC,
     ClusterError,
     Job,
@@ -138,6 +139,8 @@ def run_on_cluster(
     on_progress: Callable[[int], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
     retry_failed: bool = False,
+    units: Sequence[UnitSpec] | None = None,
+    on_note: Callable[[str], None] | None = None,
 ) -> SweepResult:
     """Train the units of a run directory that are not done, on the workers of a Dask cluster.
 
@@ -161,10 +164,15 @@ def run_on_cluster(
         Asked several times a second; when it says so, the units at work are kept and the sweep ends.
     retry_failed : bool, default False
         Train units again that failed before.
+    units : sequence of UnitSpec, optional
+        Which of its units are meant; all by default.
+    on_note : callable, optional
+        Told what the user should know besides, as it comes; without it the result has the notes.
 
     Returns
     -------
     SweepResult
+        A unit that somebody else does not let go of is left to them, and the sweep counts as stopped.
 
     Raises
     ------
@@ -175,21 +183,21 @@ def run_on_cluster(
     OSError
         If results cannot be written.
     """
-    pending, failed = find_pending(run, retry_failed=retry_failed)
-    n_kept = len(run.study.units()) - len(pending) - len(failed)
+    units = run.study.units() if units is None else units
+    pending, failed = find_pending(run, units, retry_failed=retry_failed)
+    n_kept = len(units) - len(pending) - len(failed)
     if not pending:
         return SweepResult(0, n_kept, failed)
     for unit in pending:
         check_free(run.folder(unit))
     largest = max(pending, key=lambda unit: sum(unit.memory_needed.values()))
     job = Job(run.path.absolute(), secrets.token_hex(8), device, largest, n_threads)
-    job.mark.touch(exist_ok=False)
-    try:
+    notes = Notes(on_note)
+    remove_dead(run.path, f"{MARK}*")
+    with hold_files([job.mark]):
         _check_workers(client, job)
-        outcomes = _collect(run, client, job, pending, on_progress, should_stop)
-    finally:
-        job.mark.unlink(missing_ok=True)
-    return SweepResult.of(outcomes, n_kept, failed, n_pending=len(pending))
+        outcomes = _collect(run, client, job, pending, notes, on_progress, should_stop)
+    return SweepResult.of(outcomes, n_kept, failed, notes.kept, n_pending=len(pending))
 
 
 def _check_workers(client: Client, job: Job) -> None:
@@ -210,13 +218,14 @@ def _collect(
     client: Client,
     job: Job,
     pending: list[UnitSpec],
+    notes: Notes,
     on_progress: Callable[[int], None] | None,
     should_stop: Callable[[], bool] | None,
 ) -> dict[str, Outcome]:
     """Give the units to the workers, wait, and say by unit id what became of those that were begun."""
     started = datetime.now(UTC)
-    progress = _Progress(job.token, pending, on_progress or (lambda n_steps: None))
-    client.subscribe_topic(TOPIC, progress.receive)
+    reports = _Reports(job.token, pending, on_progress or (lambda n_steps: None), notes)
+    client.subscribe_topic(TOPIC, reports.receive)
     outcomes: dict[str, Outcome] = {}
     futures: dict[Future[Outcome], UnitSpec] = {}
     waiting = list(pending)
@@ -227,9 +236,10 @@ def _collect(
             for future in [future for future in futures if future.done()]:
                 unit = futures.pop(future)
                 outcomes[unit.id] = outcome = _outcome(future, run, unit, started)
+                notes.add(*outcome.notes)
                 if outcome.status != "stopped":
-                    progress.finish(unit)
-            progress.show()
+                    reports.finish(unit)
+            reports.show()
             stopping = stopping or (should_stop is not None and should_stop())
             workers = _workers(client)
             if stopping:
@@ -281,23 +291,32 @@ def _tell_to_stop(client: Client, job: Job, workers: set[str]) -> None:
         client.run(stop_sweep, job.token, workers=list(workers), on_error="ignore")
 
 
-class _Progress:
-    """How far the units are, as their workers report."""
+class _Reports:
+    """What the workers report while they train: how far the units are, and notes."""
 
-    def __init__(self, token: str, units: Sequence[UnitSpec], advance: Callable[[int], None]) -> None:
+    def __init__(
+        self, token: str, units: Sequence[UnitSpec], advance: Callable[[int], None], notes: Notes
+    ) -> None:
         self._token = token
         self._advance = advance
+        self._notes = notes
         self._shown = {unit.id: 0 for unit in units}
         self._reported: dict[str, int] = {}
+        self._noted: list[str] = []
 
     def receive(self, event: tuple[float, dict[str, Any]]) -> None:
         """Take a report, in a thread of the client."""
         _, report = event
-        if report["token"] == self._token:
+        if report["token"] != self._token:
+            return
+        if "note" in report:
+            self._noted.append(report["note"])
+        else:
             self._reported[report["unit"]] = report["n_steps"]
 
     def show(self) -> None:
         """Show what was reported."""
+        self._notes.add(*tuple(self._noted))
         for unit, n_steps in tuple(self._reported.items()):
             self._raise(unit, n_steps)
 

@@ -13,7 +13,15 @@ from quanta.store.run_directory import RunDirectory
 from quanta.study.spec import UnitSpec
 from quanta.tasks.atomic import remove_leftovers
 from quanta.tasks.config import ConfigError, one_line
-from quanta.training.trainer import StoppedError, train_unit
+from quanta.training.kernel import why_not_compiled
+from quanta.training.trainer import DivergedError, StoppedError, train_unit
+
+_OUT_OF_MEMORY = (
+    "DefaultCPUAllocator: can't allocate memory",
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+)
+"""How torch says that memory is short, where it has no type of error for it."""
 
 
 @dataclass(frozen=True)
@@ -25,13 +33,13 @@ class Outcome:
     status : {"done", "failed", "stopped"}
     reason : str or None
         Why it failed on its own.
-    note : str or None
+    notes : tuple of str
         What the user should know besides, such as that a checkpoint was damaged.
     """
 
     status: Literal["done", "failed", "stopped"]
     reason: str | None = None
-    note: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -47,7 +55,7 @@ class SweepResult:
     failed : dict of str to str
         Unit id to the reason why it failed, in this sweep or in one before.
     notes : tuple of str
-        What the user should know besides.
+        What the user should know besides, each once, unless it was told as it came.
     stopped : bool
         Whether it was asked to stop, and units are left.
     """
@@ -60,7 +68,13 @@ class SweepResult:
 
     @classmethod
     def of(
-        cls, outcomes: Mapping[str, Outcome], n_kept: int, failed: Mapping[str, str], *, n_pending: int
+        cls,
+        outcomes: Mapping[str, Outcome],
+        n_kept: int,
+        failed: Mapping[str, str],
+        notes: Sequence[str],
+        *,
+        n_pending: int,
     ) -> "SweepResult":
         """Sum up what became of the units that were begun.
 
@@ -71,6 +85,7 @@ class SweepResult:
         n_kept : int
         failed : mapping of str to str
             Those that failed before.
+        notes : sequence of str
         n_pending : int
             Units that were to be trained.
 
@@ -84,9 +99,44 @@ class SweepResult:
             n_done=status.count("done"),
             n_kept=n_kept,
             failed={**failed, **reasons},
-            notes=tuple(outcome.note for outcome in outcomes.values() if outcome.note is not None),
+            notes=tuple(notes),
             stopped="stopped" in status or len(outcomes) < n_pending,
         )
+
+
+class Notes:
+    """What the user should know besides, each note once: told as it comes, or else kept.
+
+    Parameters
+    ----------
+    on_note : callable or None
+        Told of each new note.
+
+    Attributes
+    ----------
+    kept : list of str
+        Those that nobody was told of.
+    """
+
+    def __init__(self, on_note: Callable[[str], None] | None) -> None:
+        self.kept: list[str] = []
+        self._tell = on_note or self.kept.append
+        self._seen: set[str] = set()
+
+    def add(self, *notes: str) -> None:
+        """Tell or keep those that are new."""
+        for note in notes:
+            if note not in self._seen:
+                self._seen.add(note)
+                self._tell(note)
+
+
+def note_on_speed(unit: UnitSpec, device: torch.device) -> tuple[str, ...]:
+    """Say it where a unit is trained without the compiled code that it could have, and why."""
+    if device.type != "cpu" or unit.population.n_hidden_layers > 1:
+        return ()
+    reason = why_not_compiled()
+    return () if reason is None else (f"training without compiled code, which is slower: {reason}",)
 
 
 def find_pending(
@@ -135,7 +185,7 @@ def train_and_store(
     -------
     Outcome
         A unit that fails on its own (it diverged, ran out of memory or is not for this device) is recorded
-        with its reason.
+        with its reason. Whatever else goes wrong is raised: it may not happen again.
 
     Raises
     ------
@@ -146,24 +196,33 @@ def train_and_store(
     started = datetime.now(UTC)
     remove_leftovers(run.folder(unit))
     checkpoint = Checkpoint(run.folder(unit) / CHECKPOINT)
-    note = None
+    notes: tuple[str, ...] = ()
     try:
         try:
             trained = train_unit(unit, device, on_progress, checkpoint, should_stop)
         except CheckpointError as error:
-            note = f"{error}; the unit starts again"
+            notes = (f"{error}; the unit starts again",)
             checkpoint.remove()
             trained = train_unit(unit, device, on_progress, checkpoint, should_stop)
     except StoppedError:
-        return Outcome("stopped", note=note)
-    except (RuntimeError, MemoryError, ConfigError) as error:  # torch raises RuntimeError out of memory
+        return Outcome("stopped", notes=notes)
+    except (RuntimeError, MemoryError, ConfigError) as error:
+        if isinstance(error, RuntimeError) and not _is_its_own(error):
+            raise
         reason = one_line(str(error) or type(error).__name__)
         run.write_failed(unit, reason, device=device, started=started)
         checkpoint.remove()
-        return Outcome("failed", reason, note)
+        return Outcome("failed", reason, notes)
     run.write_done(unit, trained, device=device, started=started)
     checkpoint.remove()
-    return Outcome("done", note=note)
+    return Outcome("done", notes=notes)
+
+
+def _is_its_own(error: RuntimeError) -> bool:
+    """Whether a unit would fail so again: it diverged, or ran out of memory."""
+    return isinstance(error, DivergedError | torch.OutOfMemoryError) or any(
+        sign in str(error) for sign in _OUT_OF_MEMORY
+    )
 
 
 def run_sweep(
@@ -173,6 +232,7 @@ def run_sweep(
     should_stop: Callable[[], bool] | None = None,
     units: Sequence[UnitSpec] | None = None,
     retry_failed: bool = False,
+    on_note: Callable[[str], None] | None = None,
 ) -> SweepResult:
     """Train the units of a run directory that are not done, one after another.
 
@@ -191,6 +251,8 @@ def run_sweep(
         Which of its units are meant; all by default.
     retry_failed : bool, default False
         Train units again that failed before.
+    on_note : callable, optional
+        Told what the user should know besides, as it comes; without it the result has the notes.
 
     Returns
     -------
@@ -203,6 +265,8 @@ def run_sweep(
     OSError
         If results cannot be written.
     """
+    device = torch.device(device)
+    notes = Notes(on_note)
     advance = on_progress or (lambda n_steps: None)
     units = run.study.units() if units is None else units
     outcomes: dict[str, Outcome] = {}
@@ -214,6 +278,7 @@ def run_sweep(
         n_kept = len(units) - len(pending) - len(failed)
         for unit in pending:
             n_left = unit.training.steps
+            notes.add(*note_on_speed(unit, device))
 
             def on_steps(n_steps: int) -> None:
                 nonlocal n_left
@@ -221,8 +286,9 @@ def run_sweep(
                 advance(n_steps)
 
             outcomes[unit.id] = outcome = train_and_store(run, unit, device, on_steps, should_stop)
+            notes.add(*outcome.notes)
             if outcome.status == "stopped":
                 break
             if outcome.status == "failed":
                 advance(n_left)
-    return SweepResult.of(outcomes, n_kept, failed, n_pending=len(pending))
+    return SweepResult.of(outcomes, n_kept, failed, notes.kept, n_pending=len(pending))

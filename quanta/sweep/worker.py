@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import dask.config
@@ -13,7 +13,7 @@ from distributed import Worker, WorkerPlugin, get_worker
 from quanta.store.lock import LockedError
 from quanta.store.run_directory import RunDirectory
 from quanta.study.spec import UnitSpec
-from quanta.sweep.units import Outcome, train_and_store
+from quanta.sweep.units import Outcome, note_on_speed, train_and_store
 from quanta.tasks.config import ConfigError
 from quanta.training.device import check_device, resolve_device
 
@@ -23,8 +23,14 @@ REPORT_SECONDS = 1.0
 LOCK_SECONDS = 1.0
 """Between two attempts of a worker to lock its unit."""
 
+LOCK_PATIENCE_SECONDS = 600.0
+"""After which a worker leaves its unit to who has it; a host that died is forgotten in a tenth of that."""
+
 TOPIC = "quanta"
 """Where workers report; one for all sweeps, since the scheduler keeps a list for each."""
+
+MARK = ".sweep-"
+"""How the names of files begin by which workers know a run directory."""
 
 _stopped: set[str] = set()
 """In a worker: the tokens of the sweeps that it was told to stop."""
@@ -51,8 +57,8 @@ class Job:
 
     @property
     def mark(self) -> Path:
-        """The file by which a worker knows that it sees the run directory of the driver."""
-        return self.folder / f".sweep-{self.token}"
+        """The file by which a worker knows that it sees the run directory of the driver, who holds it."""
+        return self.folder / f"{MARK}{self.token}"
 
 
 def visible_gpus(setting: str | None, n_gpus: int) -> list[str]:
@@ -128,13 +134,25 @@ def train_in_worker(job: Job, unit: UnitSpec) -> Outcome:
         return job.token in _stopped
 
     torch.set_num_threads(job.n_threads)
+    device = resolve_device(job.device)
+    patience = f"{LOCK_PATIENCE_SECONDS / 60:.0f} min"
+    deadline: float | None = None
     while not should_stop():
         try:
             # Otherwise xarray asks the scheduler for a lock on every file that it writes.
             with run.lock([unit]), dask.config.set(scheduler="synchronous"):
                 if run.is_done(unit):  # by a worker that was lost before it could say so
                     return Outcome("done")
-                return train_and_store(run, unit, resolve_device(job.device), report, should_stop)
-        except LockedError:  # a worker that was believed dead is still at it
+                outcome = train_and_store(run, unit, device, report, should_stop)
+                return replace(outcome, notes=(*note_on_speed(unit, device), *outcome.notes))
+        except LockedError as error:  # a worker that was believed dead is still at it
+            if deadline is None:
+                deadline = time.monotonic() + LOCK_PATIENCE_SECONDS
+                note = f"a worker waits for its unit, at most {patience}: {error}"
+                worker.log_event(TOPIC, {"token": job.token, "note": note})
+            elif time.monotonic() > deadline:
+                return Outcome(
+                    "stopped", notes=(f"a worker waited for its unit {patience}, in vain: {error}",)
+                )
             time.sleep(LOCK_SECONDS)
     return Outcome("stopped")

@@ -145,9 +145,9 @@ class TestTrain:
         assert retried.stderr == result.stderr
 
     def test_interruption(self, run, tiny_toml, tmp_path, monkeypatch):
-        def interrupted(sweep, device, advance, should_stop, *others):
+        def interrupted(sweep, device, advance, should_stop, *others, **options):
             calls = iter(range(1, 1000))
-            return run_sweep(sweep, device, advance, lambda: next(calls) == 45, *others)
+            return run_sweep(sweep, device, advance, lambda: next(calls) == 45, *others, **options)
 
         monkeypatch.setattr(quanta, "run_sweep", interrupted)
         result = run("train", tiny_toml, "--out", tmp_path / "run", exit_code=1)
@@ -221,7 +221,7 @@ class TestTrain:
         assert not Path("runs").exists()
 
     def test_no_compiler_is_told(self, run, tiny_toml, tmp_path, monkeypatch):
-        monkeypatch.setattr("quanta.training.kernel.why_not_compiled", lambda: "no C compiler")
+        monkeypatch.setattr("quanta.sweep.units.why_not_compiled", lambda: "no C compiler")
         result = run("train", tiny_toml, "--out", tmp_path / "run")
         note = "note: training without compiled code, which is slower: no C compiler"
         assert note in result.stderr.splitlines()

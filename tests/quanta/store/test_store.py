@@ -114,7 +114,7 @@ class TestCreate:
                 assert list(contents(tmp_path / f"run-{number}")) == ["study.json"]
 
     def test_where_somebody_died_while_adding_to_it(self, copied, tiny_study):
-        (copied / ".study.lock").write_text('{"host": null}')
+        (copied / ".study.lock").touch()
         assert RunDirectory.create(copied, changed(tiny_study, seed=[7])).study.seed == (0, 1, 2, 7)
         assert not (copied / ".study.lock").exists()
 

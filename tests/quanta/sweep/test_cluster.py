@@ -20,14 +20,16 @@ import torch
 from distributed import Client, LocalCluster
 
 from quanta.curves.dataset import load_curves
-from quanta.store.lock import LockedError, owner
+from quanta.store.lock import LockedError, hold_files, owner, remove_dead
 from quanta.store.run_directory import RunDirectory
 from quanta.sweep import cluster as module
 from quanta.sweep.cluster import connect, run_on_cluster, start_workers
-from quanta.sweep.units import SweepResult, run_sweep, train_and_store
+from quanta.sweep.units import Notes, SweepResult, run_sweep, train_and_store
 from quanta.sweep.worker import ClusterError, Job, OneGpu, find_fault, visible_gpus
 
 ROOT = Path(__file__).parents[3]
+
+WRITE_DONE = "quanta.store.run_directory:RunDirectory.write_done"
 
 # What tests send to workers is sent whole: there is no such module in them.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
@@ -183,7 +185,7 @@ class TestRunOnCluster:
     def test_the_same_as_one_after_another(
         self, workers, in_workers, tiny_study, tmp_path, finished, monkeypatch
     ):
-        in_workers("quanta.store:RunDirectory.write_done", logged(tmp_path / "log"))
+        in_workers(WRITE_DONE, logged(tmp_path / "log"))
         monkeypatch.chdir(tmp_path)  # the workers are elsewhere
         run = RunDirectory.create("run", tiny_study)
         n_steps = []
@@ -205,7 +207,7 @@ class TestRunOnCluster:
     def test_a_stopped_one_continues_within_its_units(
         self, workers, in_workers, tiny_study, tmp_path, finished
     ):
-        in_workers("quanta.training:Trainer.advance", slower(0.2))
+        in_workers("quanta.training.trainer:Trainer.advance", slower(0.2))
         run = RunDirectory.create(tmp_path / "run", tiny_study)
         n_steps = []
         stopped = run_on_cluster(
@@ -215,8 +217,8 @@ class TestRunOnCluster:
         assert sum(n_steps) < 20
         assert 1 <= len(list(run.path.rglob("checkpoint.*"))) <= 2  # of the third unit not a step was taken
         assert sorted(path.name for path in run.path.iterdir()) == ["study.json", "units"]
-        workers.run(restore, "quanta.training:Trainer.advance")
-        workers.run(replace, "quanta.training:Trainer.advance", slower(0))
+        workers.run(restore, "quanta.training.trainer:Trainer.advance")
+        workers.run(replace, "quanta.training.trainer:Trainer.advance", slower(0))
         n_steps.clear()
         assert run_on_cluster(run, workers, "cpu", on_progress=n_steps.append) == SweepResult(3, 0)
         assert sum(n_steps) == 60
@@ -252,7 +254,9 @@ class TestFailedUnits:
             assert re.fullmatch("the loss is not finite at step 1 for widths (2|4|2, 4)", reason)
 
     def test_the_others_go_on(self, workers, in_workers, tiny_study, tmp_path, finished):
-        in_workers("quanta.sweep.units.train_unit", failing(RuntimeError("CUDA out of memory"), seed=1))
+        in_workers(
+            "quanta.sweep.units.train_unit", failing(torch.OutOfMemoryError("CUDA out of memory"), seed=1)
+        )
         run = RunDirectory.create(tmp_path / "run", tiny_study)
         unit = tiny_study.units()[1]
         assert run_on_cluster(run, workers, "cpu") == SweepResult(2, 0, {unit.id: "CUDA out of memory"})
@@ -271,13 +275,13 @@ class TestFailedUnits:
     def test_an_error_that_is_not_its_own_is_tried_again(
         self, workers, in_workers, tiny_study, tmp_path, finished
     ):
-        in_workers("quanta.store:RunDirectory.write_done", failing(OSError("the server is away"), times=1))
+        in_workers(WRITE_DONE, failing(OSError("the server is away"), times=1))
         run = RunDirectory.create(tmp_path / "run", tiny_study)
         assert run_on_cluster(run, workers, "cpu") == SweepResult(3, 0)
         assert contents(run.path) == contents(finished)
 
     def test_an_error_that_stays_ends_it(self, workers, in_workers, tiny_study, tmp_path):
-        in_workers("quanta.store:RunDirectory.write_done", failing(OSError("no space left on device")))
+        in_workers(WRITE_DONE, failing(OSError("no space left on device")))
         run = RunDirectory.create(tmp_path / "run", tiny_study)
         with pytest.raises(OSError, match="no space left"):
             run_on_cluster(run, workers, "cpu")
@@ -381,7 +385,7 @@ class TestLocks:
     def test_a_worker_that_was_believed_dead_is_waited_for(
         self, workers, in_workers, tiny_study, tmp_path, finished, monkeypatch
     ):
-        in_workers("quanta.store:RunDirectory.write_done", logged(tmp_path / "log"))
+        in_workers(WRITE_DONE, logged(tmp_path / "log"))
         monkeypatch.setattr(module, "check_free", lambda folder: None)
         run = RunDirectory.create(tmp_path / "run", tiny_study)
         unit = tiny_study.units()[1]
@@ -393,16 +397,80 @@ class TestLocks:
                 time.sleep(0.1)
             train_and_store(run, unit)
         driver.join()
-        assert results == [SweepResult(3, 0)]
+        [result] = results
+        assert (result.n_done, result.failed, result.stopped) == (3, {}, False)
+        [note] = result.notes
+        assert note.startswith("a worker waits for its unit, at most 10 min: ")
+        assert f"unit {unit.id} is being trained by process {os.getpid()} on host " in note
         assert units_in(tmp_path / "log") == sorted({*ids(tiny_study)} - {unit.id})
         assert contents(run.path) == contents(finished)
+
+    def test_a_unit_that_somebody_else_keeps_is_left_to_them(
+        self, workers, in_workers, tiny_study, tmp_path, monkeypatch
+    ):
+        in_workers("quanta.sweep.worker.LOCK_PATIENCE_SECONDS", lambda original: Seconds(0.5))
+        monkeypatch.setattr(module, "check_free", lambda folder: None)
+        run = RunDirectory.create(tmp_path / "run", tiny_study)
+        unit = tiny_study.units()[1]
+        told = []
+        with run.lock([unit]):
+            result = run_on_cluster(run, workers, "cpu", on_note=told.append)
+        assert result == SweepResult(2, 0, stopped=True)
+        assert run.pending() == [unit]
+        assert [note.split(": ")[0] for note in told] == [
+            "a worker waits for its unit, at most 0 min",
+            "a worker waited for its unit 0 min, in vain",
+        ]
+        assert all(f"process {os.getpid()} on host" in note for note in told)
+
+
+class TestNotes:
+    def test_missing_compiled_code_in_the_workers_is_said_once(
+        self, workers, in_workers, tiny_study, tmp_path
+    ):
+        in_workers("quanta.sweep.units.why_not_compiled", lambda original: lambda: "no C compiler")
+        run = RunDirectory.create(tmp_path / "run", tiny_study)
+        notes = run_on_cluster(run, workers, "cpu").notes
+        assert notes == ("training without compiled code, which is slower: no C compiler",)
+
+
+class TestMarks:
+    def test_those_of_drivers_that_died_are_removed(self, workers, tiny_study, tmp_path):
+        run = RunDirectory.create(tmp_path / "run", tiny_study)
+        (run.path / ".sweep-0123").touch()
+        with hold_files([run.path / ".sweep-4567"]):
+            assert run_on_cluster(run, workers, "cpu").n_done == 3
+            assert [path.name for path in run.path.glob(".*")] == [".sweep-4567"]
+
+    def test_a_driver_holds_its_mark(self, workers, tiny_study, tmp_path):
+        run = RunDirectory.create(tmp_path / "run", tiny_study)
+        found = []
+
+        def look():
+            for mark in run.path.glob(".sweep-*"):
+                remove_dead(run.path, mark.name)
+                found.append(mark.exists())
+            return False
+
+        run_on_cluster(run, workers, "cpu", should_stop=look)
+        assert found
+        assert all(found)
+        assert not list(run.path.glob(".*"))
+
+
+class TestUnits:
+    def test_only_those_that_are_meant(self, workers, tiny_study, tmp_path):
+        run = RunDirectory.create(tmp_path / "run", tiny_study)
+        units = tiny_study.units()[1:]
+        assert run_on_cluster(run, workers, "cpu", units=units) == SweepResult(2, 0)
+        assert run.pending() == tiny_study.units()[:1]
 
 
 class TestProgress:
     def test_reports(self, tiny_study):
         n_steps = []
         units = tiny_study.units()[:2]
-        progress = module._Progress("mine", units, n_steps.append)
+        progress = module._Reports("mine", units, n_steps.append, Notes(None))
 
         def report(unit, n_taken, token="mine"):
             progress.receive((0.0, {"token": token, "unit": unit.id, "n_steps": n_taken}))
@@ -515,10 +583,11 @@ class TestStartedByHand:
         killed = []
         with by_hand(tmp_path / "dask") as (address, _, workers), connect(address) as client:
             client.wait_for_workers(2)
-            client.run(replace, "quanta.training:Trainer.advance", slower(0.1))
+            client.run(replace, "quanta.training.trainer:Trainer.advance", slower(0.1))
             client.run(replace, "quanta.store.checkpoint.MIN_SECONDS", lambda original: Seconds(1))
-            client.run(replace, "quanta.store:RunDirectory.write_done", logged(log))
-            client.run(replace, "quanta.training:Trainer.restore", logging_steps(tmp_path / "restored"))
+            client.run(replace, WRITE_DONE, logged(log))
+            log_steps = logging_steps(tmp_path / "restored")
+            client.run(replace, "quanta.training.trainer:Trainer.restore", log_steps)
             assert run_on_cluster(run, client, "cpu", on_progress=kill) == SweepResult(3, 0)
             assert sorted(worker.poll() for worker in workers if worker.poll() is not None) == [
                 -signal.SIGKILL
@@ -548,7 +617,7 @@ class TestStartedByHand:
         run = RunDirectory.create(tmp_path / "run", tiny_study)
         with by_hand(tmp_path / "dask") as (address, scheduler, _), connect(address) as client:
             client.wait_for_workers(2)
-            client.run(replace, "quanta.training:Trainer.advance", slower(0.2))
+            client.run(replace, "quanta.training.trainer:Trainer.advance", slower(0.2))
             with pytest.raises(ClusterError, match="the scheduler was lost"):
                 run_on_cluster(run, client, "cpu", on_progress=lambda n_steps: scheduler.kill())
             wait_for(lambda: not any(owner(folder) for folder in run.path.glob("units/*")))

@@ -2,12 +2,15 @@ import json
 import re
 
 import pytest
+import torch
 
 from quanta.store.run_directory import RunDirectory, load
 from quanta.study.spec import StudySpec
 from quanta.sweep import units as sweep_module
 from quanta.sweep.units import SweepResult, find_pending, run_sweep
-from quanta.training.trainer import train_unit
+from quanta.training.trainer import DivergedError, train_unit
+
+CPU_OUT_OF_MEMORY = "DefaultCPUAllocator: can't allocate memory"
 
 
 @pytest.fixture
@@ -68,11 +71,13 @@ class TestRunSweep:
         assert before.items() < unit_files(copied).items()
         assert load(copied)["seed"].values.tolist() == [0, 1, 2, 3]
 
-    def test_fewer_seeds_load_fewer(self, copied, tiny_study, trained):
-        run = RunDirectory.create(copied, with_seeds(tiny_study, 1))
-        assert run_sweep(run) == SweepResult(n_done=0, n_kept=1, failed={})
-        assert trained == []
-        assert load(copied)["seed"].values.tolist() == [1]
+    def test_another_seed_is_added_to_those_that_are_there(self, tiny_study, tmp_path, trained):
+        for seed in (1, 0):
+            study = with_seeds(tiny_study, seed)
+            run = RunDirectory.create(tmp_path / "run", study)
+            assert run_sweep(run, units=study.units()).n_done == 1
+        assert trained == [1, 0]
+        assert load(tmp_path / "run")["seed"].values.tolist() == [0, 1]
 
     @pytest.mark.parametrize(("after", "n_done"), [(1, 0), (20, 0), (21, 1), (47, 2), (60, 2)])
     def test_an_interrupted_one_continues_to_the_same_end(
@@ -179,8 +184,10 @@ class TestFailedUnits:
     @pytest.mark.parametrize(
         ("error", "reason"),
         [
-            (RuntimeError("CUDA out of memory"), "CUDA out of memory"),
+            (torch.OutOfMemoryError("CUDA out of memory"), "CUDA out of memory"),
+            (RuntimeError(f"[enforce fail] {CPU_OUT_OF_MEMORY}"), f"[enforce fail] {CPU_OUT_OF_MEMORY}"),
             (MemoryError(), "MemoryError"),
+            (DivergedError("the loss is not finite"), "the loss is not finite"),
         ],
     )
     def test_the_others_go_on(self, tiny_study, tmp_path, finished, failing, error, reason):
@@ -198,7 +205,7 @@ class TestFailedUnits:
         assert curves.attrs["units_missing"] == 1
 
     def test_are_tried_again_only_when_asked_for(self, tiny_study, tmp_path, finished, failing, monkeypatch):
-        failing(RuntimeError("no\nluck"))
+        failing(DivergedError("no\nluck"))
         run = RunDirectory.create(tmp_path / "run", tiny_study)
         unit = tiny_study.units()[1]
         failed = {unit.id: "no luck"}
@@ -214,7 +221,7 @@ class TestFailedUnits:
         assert unit_files(run.path) == unit_files(finished)
 
     def test_the_manifest_of_another_unit_says_nothing(self, tiny_study, tmp_path, failing):
-        failing(RuntimeError("no luck"))
+        failing(DivergedError("no luck"))
         run = RunDirectory.create(tmp_path / "run", tiny_study)
         run_sweep(run)
         one, failed, _ = tiny_study.units()
@@ -222,9 +229,40 @@ class TestFailedUnits:
         manifest.replace(run.folder(one) / manifest.name)
         assert find_pending(run) == ([one, failed], {})
 
-    def test_a_mistake_in_the_program_is_no_failed_unit(self, tiny_study, tmp_path, failing):
-        failing(TypeError("a mistake"))
+    @pytest.mark.parametrize("error", [TypeError, RuntimeError])
+    def test_a_mistake_in_the_program_is_no_failed_unit(self, tiny_study, tmp_path, failing, error):
+        failing(error("a mistake"))
         run = RunDirectory.create(tmp_path / "run", tiny_study)
-        with pytest.raises(TypeError, match="a mistake"):
+        with pytest.raises(error, match="a mistake"):
             run_sweep(run)
         assert run.manifest(tiny_study.units()[1]) is None
+
+    def test_how_torch_says_that_memory_is_short(self):
+        with pytest.raises(RuntimeError) as caught:
+            torch.empty(2**60, dtype=torch.uint8)
+        assert CPU_OUT_OF_MEMORY in str(caught.value)
+        assert sweep_module._is_its_own(caught.value)
+
+
+class TestNotes:
+    @pytest.fixture
+    def uncompiled(self, monkeypatch):
+        monkeypatch.setattr(sweep_module, "why_not_compiled", lambda: "no C compiler")
+        return "training without compiled code, which is slower: no C compiler"
+
+    def test_missing_compiled_code_is_said_once(self, tiny_study, tmp_path, uncompiled):
+        run = RunDirectory.create(tmp_path / "run", tiny_study)
+        assert run_sweep(run).notes == (uncompiled,)
+        assert run_sweep(run).notes == ()  # nothing is trained
+
+    def test_are_told_as_they_come(self, tiny_study, tmp_path, uncompiled):
+        told = []
+        run = RunDirectory.create(tmp_path / "run", tiny_study)
+        result = run_sweep(run, on_progress=told.append, on_note=told.append)
+        assert result.notes == ()
+        assert told == [uncompiled, *[1] * 60]
+
+    def test_deep_networks_never_have_it(self, tiny_study, tmp_path, uncompiled):
+        deep = tiny_study.population.model_copy(update={"n_hidden_layers": 2})
+        run = RunDirectory.create(tmp_path / "run", tiny_study.model_copy(update={"population": deep}))
+        assert run_sweep(run).notes == ()
