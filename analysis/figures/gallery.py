@@ -1,48 +1,78 @@
 """Every figure of a slice, written to a folder."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import cast, get_args
 
-import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
+from quanta.analysis import axes
 from quanta.analysis.figures import style
-from quanta.analysis.figures.evidence import plot_drops, plot_final_values, plot_reconstruction_null
-from quanta.analysis.figures.learning import (
-    plot_count,
-    plot_emergence_map,
-    plot_learning_curves_grid,
-    plot_learning_times,
-    plot_loss_scaling,
-    plot_q_sequence,
-    plot_reconstruction,
-)
-from quanta.analysis.figures.order import plot_agreement, plot_consensus
-from quanta.analysis.figures.scaling import plot_scaling_fits, plot_window_audit
+from quanta.analysis.figures.beta import plot_beta
+from quanta.analysis.figures.budget import plot_budget, plot_exponent_parts
+from quanta.analysis.figures.count import plot_count
+from quanta.analysis.figures.data import Data, measured
+from quanta.analysis.figures.drops import plot_drops, plot_drops_by_metric
+from quanta.analysis.figures.emergence import plot_emergence_map
+from quanta.analysis.figures.learning import plot_learning_curves_grid
+from quanta.analysis.figures.loss import plot_loss
+from quanta.analysis.figures.order import plot_agreement, plot_consensus, plot_q_sequence
+from quanta.analysis.figures.times import plot_drift, plot_learning_times
+from quanta.analysis.verdict.statistics import Statistics
+
+Drawing = Callable[[Statistics], Axes | Figure]
+
+ALONG: dict[str, tuple[Callable[..., Axes], tuple[axes.Axis, ...]]] = {
+    "emergence_map": (plot_emergence_map, axes.RESOURCES),
+    "loss": (plot_loss, axes.RESOURCES),
+    "count": (plot_count, axes.RESOURCES),
+    "budget": (plot_budget, axes.RESOURCES),
+    "exponent_parts": (plot_exponent_parts, axes.RESOURCES),
+    "learning_times": (plot_learning_times, (axes.S, axes.D)),
+    "drift": (plot_drift, (axes.S, axes.D)),
+    "beta": (plot_beta, (axes.N, axes.S)),
+}
+"""Figures along an axis, and the axes that each has."""
+
+OTHERS: dict[str, Drawing] = {
+    "learning_curves": plot_learning_curves_grid,
+    "drops": plot_drops,
+    "drops_by_metric": plot_drops_by_metric,
+    "q_sequence": plot_q_sequence,
+    "consensus": plot_consensus,
+    "agreement": plot_agreement,
+}
 
 
-def save_figures(
-    curves: xr.Dataset, folder: str | os.PathLike[str], *, format: style.Format = "png", tau: float = 0.1
-) -> list[Path]:
-    """Draw and write every figure of a slice.
+def drawings(statistics: Statistics) -> Iterator[tuple[str, Drawing]]:
+    """Name every figure of a slice, with the function that draws it; along an axis where that varies."""
+    yield from OTHERS.items()
+    for name, (draw, has) in ALONG.items():
+        for axis in has:
+            if axis.name in statistics.base.traces:
+                yield f"{name}_{axis.name}", partial(draw, axis=axis)
+
+
+def save_figures(data: Data, folder: str | os.PathLike[str], *, format: style.Format = "png") -> list[Path]:
+    """Draw and write every figure of a slice, along each axis with three places or more.
 
     Parameters
     ----------
-    curves : Dataset, a slice
+    data : Dataset or Statistics, of a slice
+        Curves are measured once, at τ = 0.1; for another τ take what `quanta.analysis.measure` returns.
     folder : path-like
         Made if it is not there.
     format : {"png", "svg", "pdf"}, default "png"
         Text stays text in SVG and PDF.
-    tau : float, default 0.1
-        Loss in bits below which a subtask is learned.
 
     Returns
     -------
     list of Path
-        learning_curves, emergence_map, loss_scaling, count, learning_times, reconstruction, q_sequence,
-        consensus, agreement, scaling_fits, window_audit, final_values, drops and reconstruction_null. The
-        same curves give the same bytes.
+        The names are those of the functions, with the axis behind them where they have one: `loss_N.png`.
+        What cannot be drawn says why in its picture. The same curves give the same bytes.
 
     Raises
     ------
@@ -51,23 +81,11 @@ def save_figures(
     """
     if format not in get_args(style.Format):
         raise ValueError(f"format must be one of {', '.join(get_args(style.Format))}, not {format!r}")
-    drawings: dict[str, Callable[[], Any]] = {
-        "learning_curves": lambda: plot_learning_curves_grid(curves, tau=tau),
-        "emergence_map": lambda: plot_emergence_map(curves).figure,
-        "loss_scaling": lambda: plot_loss_scaling(curves, tau=tau).figure,
-        "count": lambda: plot_count(curves, tau=tau).figure,
-        "learning_times": lambda: plot_learning_times(curves, tau=tau).figure,
-        "reconstruction": lambda: plot_reconstruction(curves, tau=tau).figure,
-        "q_sequence": lambda: plot_q_sequence(curves, tau=tau).figure,
-        "consensus": lambda: plot_consensus(curves, tau=tau).figure,
-        "agreement": lambda: plot_agreement(curves, tau=tau).figure,
-        "scaling_fits": lambda: plot_scaling_fits(curves, tau=tau).figure,
-        "window_audit": lambda: plot_window_audit(curves, tau=tau).figure,
-        "final_values": lambda: plot_final_values(curves).figure,
-        "drops": lambda: plot_drops(curves).figure,
-        "reconstruction_null": lambda: plot_reconstruction_null(curves, tau=tau).figure,
-    }
-    paths = [Path(folder) / f"{name}.{format}" for name in drawings]
-    for path, draw in zip(paths, drawings.values(), strict=True):
-        style.write(draw(), path, format)
+    statistics = measured(data)
+    paths = []
+    for name, draw in drawings(statistics):
+        drawn = draw(statistics)
+        figure = drawn if isinstance(drawn, Figure) else cast(Figure, drawn.figure)
+        paths.append(Path(folder) / f"{name}.{format}")
+        style.write(figure, paths[-1], format)
     return paths

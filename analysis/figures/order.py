@@ -1,19 +1,17 @@
-"""The figures of the Q Sequence: whether networks agree on an order, and which it is.
-
-One function each, of a slice, as in `analysis.figures`.
-"""
+"""The Q Sequence: the order in which one network learns, whether networks agree on it, and which it is."""
 
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from quanta.analysis.figures import style
+from quanta.analysis.figures.data import Data, choose, measured
 from quanta.analysis.learned.agreement import consensus_order, summarize_q_sequence
-from quanta.analysis.learned.times import count_learned, learning_times
+from quanta.analysis.learned.order import tabulate_q_sequence
 
 _FINEST = 1e-3
 """The axis of shares is linear below this, so that it can show 0."""
@@ -23,26 +21,65 @@ _ASIDE = 1.03
 
 
 @style.applied()
-def plot_agreement(
-    curves: xr.Dataset, ax: Axes | None = None, *, tau: float = 0.1, confidence: float = 0.9
-) -> Axes:
-    """Draw the share of pairs of subtasks out of order: by frequency, between seeds, and between widths.
-
-    Each is 1 less a statistic of `analysis.summarize_q_sequence`, with its interval over seeds. The widths of
-    a seed give one number, drawn as a line with a band. Nothing is drawn where no pair is comparable.
+def plot_q_sequence(data: Data, ax: Axes | None = None, *, width: int | None = None) -> Axes:
+    """Draw the order in which subtasks were learned against their rank, at one width.
 
     Parameters
     ----------
-    curves : Dataset, a slice
+    data : Dataset or Statistics, of a slice
     ax : Axes, optional
-    tau : float, default 0.1
-        Loss in bits below which a subtask is learned.
+    width : int, optional
+        The widest if left out.
+
+    Raises
+    ------
+    ValueError
+        If there is no such width.
+    """
+    ax = ax or style.new_axes(height=3.0)
+    here = measured(data).here
+    place = choose("width", here.times["width"].values, width, -1)
+    table = tabulate_q_sequence(here.times.isel(width=[place])).query("learned")
+    n_subtasks, seeds = here.times.sizes["subtask"], here.times["seed"].values
+    top = n_subtasks if table.empty else int(table[["subtask", "order"]].to_numpy(float).max())
+    limits = (0.5 - 0.03 * top, top + 0.5 + 0.03 * top)
+    ax.set(xlabel=style.RANK_LABEL, ylabel="order learned", xlim=limits, ylim=limits)
+    for direction in (ax.xaxis, ax.yaxis):
+        direction.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
+    ax.plot([1, top], [1, top], "--", color=style.GUIDE, zorder=1, label="order = rank")
+    for seed, color in zip(seeds, style.seed_colors(len(seeds)), strict=True):
+        one = table[table["seed"] == seed]
+        order = one["order"].to_numpy(float)
+        style.dots(ax, one["subtask"].to_numpy(float), order, "o", color=color, ms=3.5, alpha=0.7)
+    label = f"{style.span(here.n_learned[:, place])} of {n_subtasks} learned"
+    agreement = here.concordance[:, place]
+    agreement = agreement[np.isfinite(agreement)]
+    style.say_in_legend(ax, f"{label}, concordance {style.span(agreement, 3)}" if agreement.size else label)
+    if table.empty:
+        style.note(ax, "nothing learned")
+    style.legend_above(ax, title=style.heading(int(here.times["width"][place]), seeds))
+    return ax
+
+
+@style.applied()
+def plot_agreement(data: Data, ax: Axes | None = None, *, confidence: float = 0.9) -> Axes:
+    """Draw the share of pairs of subtasks out of order: by frequency, between seeds, and between widths.
+
+    Each is 1 less a statistic of `quanta.analysis.learned.agreement.summarize_q_sequence`, with its interval
+    over seeds. The widths of a seed give one number, drawn as a line with a band. Nothing is drawn where no
+    pair is comparable.
+
+    Parameters
+    ----------
+    data : Dataset or Statistics, of a slice
+    ax : Axes, optional
     confidence : float, default 0.9
         Nominal coverage of the intervals, between 0 and 1.
     """
     ax = ax or style.new_axes(height=3.0)
-    widths, seeds = curves["width"].values, curves["seed"].values
-    table = summarize_q_sequence(learning_times(curves, tau), confidence=confidence)
+    times = measured(data).here.times
+    widths = times["width"].values
+    table = summarize_q_sequence(times, confidence=confidence)
     ax.set(xscale="log", xlabel="width", ylabel="share of pairs out of order")
     ax.set(xlim=(widths[0] / 1.15, widths[-1] * 1.15), ylim=(-_FINEST / 4, 1.2))
     ax.set_yscale("symlog", linthresh=_FINEST, linscale=0.4)
@@ -59,18 +96,13 @@ def plot_agreement(
     if of["concordance"]["estimate"].isna().all():
         style.note(ax, "no pair to compare")
     style.readable_log_ticks(ax.xaxis)
-    style.legend_above(ax, title=_heading(None, seeds, confidence), n_columns=2)
+    style.legend_above(ax, title=_heading(None, times["seed"].values, confidence), n_columns=2)
     return ax
 
 
 @style.applied()
 def plot_consensus(
-    curves: xr.Dataset,
-    ax: Axes | None = None,
-    *,
-    width: int | None = None,
-    tau: float = 0.1,
-    confidence: float = 0.9,
+    data: Data, ax: Axes | None = None, *, width: int | None = None, confidence: float = 0.9
 ) -> Axes:
     """Draw the mean rank of learning over seeds, with its interval, against the rank by frequency.
 
@@ -79,25 +111,29 @@ def plot_consensus(
 
     Parameters
     ----------
-    curves : Dataset, a slice
+    data : Dataset or Statistics, of a slice
     ax : Axes, optional
     width : int, optional
         The widest if left out.
-    tau : float, default 0.1
-        Loss in bits below which a subtask is learned.
     confidence : float, default 0.9
         Nominal coverage of the intervals, between 0 and 1.
+
+    Raises
+    ------
+    ValueError
+        If there is no such width.
     """
     ax = ax or style.new_axes(height=3.2)
-    times = learning_times(curves, tau)
-    order = consensus_order(times, width, confidence=confidence)
-    width = int(curves["width"].values[-1]) if width is None else width
-    n_seeds, n_subtasks = curves.sizes["seed"], curves.sizes["subtask"]
+    here = measured(data).here
+    place = choose("width", here.times["width"].values, width, -1)
+    width = int(here.times["width"][place])
+    order = consensus_order(here.times, width, confidence=confidence)
+    n_seeds, n_subtasks = here.times.sizes["seed"], here.times.sizes["subtask"]
     limits = (0.9, 1.15 * n_subtasks)
     ax.set(xlabel=style.RANK_LABEL, ylabel="mean rank of learning")
     ax.set(xscale="log", yscale="log", xlim=limits, ylim=limits)
-    for axis in (ax.xaxis, ax.yaxis):
-        style.set_ticks(axis, style.ticks_125(1, n_subtasks))
+    for direction in (ax.xaxis, ax.yaxis):
+        style.set_ticks(direction, style.ticks_125(1, n_subtasks))
     by_all = order["n_seeds_learned"] == n_seeds
     kinds = (("learned by all seeds", by_all, style.MEASURED), ("learned by some", ~by_all, "white"))
     for label, chosen, color in kinds:
@@ -111,13 +147,11 @@ def plot_consensus(
     else:
         ax.plot([1, n_subtasks], [1, n_subtasks], "--", color=style.GUIDE, zorder=0, label="order = rank")
     if 0 < len(order) < n_subtasks:
-        n_learned = float(count_learned(times).sel(width=width).mean())
-        at_last = (n_learned + 1 + n_subtasks) / 2
+        at_last = (here.n_learned[:, place].mean() + 1 + n_subtasks) / 2
         ax.axhline(
             at_last, color=style.GUIDE, linestyle=":", linewidth=0.9, zorder=0, label="learned by none"
         )
-    title = _heading(width, curves["seed"].values, confidence)
-    style.legend_above(ax, title=title, n_columns=2)
+    style.legend_above(ax, title=_heading(width, here.times["seed"].values, confidence), n_columns=2)
     return ax
 
 

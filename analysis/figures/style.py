@@ -18,6 +18,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogFormatterMathtext, LogLocator, NullFormatter, NullLocator
 from numpy.typing import ArrayLike, NDArray
 
+from quanta.analysis.axes import Axis
+from quanta.analysis.fits.intervals import Interval
+from quanta.analysis.learned.left import Left
 from quanta.tasks.atomic import atomic_write
 
 T = TypeVar("T")
@@ -46,6 +49,9 @@ ORDERED_COLORS = ListedColormap(sns.color_palette("viridis", 280)[:256], name="o
 
 RANK_LABEL = "subtask (frequency rank)"
 """Name of an axis or a colour bar of ranks."""
+
+LEARNED_AT = {"S": "S$_k$", "D": "D$_k$"}
+"""How the step, or the number of examples, is called at which subtask k is learned."""
 
 LOSS_COLORS = "cividis"
 """Colours of a loss drawn as an area."""
@@ -126,7 +132,7 @@ def ticks_125(low: float, high: float) -> list[float]:
 
 
 def readable_log_ticks(*axes: XAxis | YAxis) -> None:
-    """Label logarithmic axes for their ranges: powers of ten if long, 1-2-5 if short.
+    """Label logarithmic axes for their ranges: powers of ten if long, 1-2-5 if short, more if shorter.
 
     An axis shorter than a factor of 2.2 would have next to no ticks; it is widened. Other axes stay as they
     are.
@@ -144,7 +150,7 @@ def readable_log_ticks(*axes: XAxis | YAxis) -> None:
             axis.set_major_locator(LogLocator())
             axis.set_major_formatter(LogFormatterMathtext())
         else:
-            axis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades > 0.6 else tuple(range(1, 10))))
+            axis.set_major_locator(LogLocator(subs=_digits(decades, isinstance(axis, XAxis))))
             plain = low >= 1e-3 and high < 1e5
             axis.set_major_formatter(FuncFormatter(_plain if plain else _with_power))
         axis.set_minor_locator(LogLocator(subs=tuple(range(2, 10))))
@@ -215,6 +221,45 @@ def draw_seeds(
     ax.plot(x, mean, "o", color=MEASURED, label=f"{mean_name} (band: lowest to highest)")
 
 
+def draw_seed_lines(
+    ax: Axes, x: NDArray[Any], by_seed: NDArray[Any], mean: NDArray[np.float64], mean_name: str
+) -> None:
+    """Draw curves (seed, x) as light lines, and their mean over seeds, given, dark."""
+    if len(by_seed) == 1:
+        ax.plot(x, by_seed[0], color=MEASURED, label="1 seed")
+        return
+    ax.plot(x, by_seed.T, color="0.7", linewidth=0.8)
+    ax.lines[-1].set_label(f"{len(by_seed)} seeds")
+    ax.plot(x, mean, color=MEASURED, label=mean_name)
+
+
+def no_places(axis: Axis) -> str:
+    """Say that a resource has no place at all, such as training examples without end."""
+    return f"no number of {axis.title} to show"
+
+
+def no_curve(axis: Axis) -> str:
+    """Say that a resource does not vary enough."""
+    return f"fewer than three values of {axis.name}"
+
+
+def n_seeds(n: int) -> str:
+    """Say how many."""
+    return f"{n} seed{'s' * (n != 1)}"
+
+
+def dots(ax: Axes, x: NDArray[Any], y: NDArray[Any], marker: str, **look: Any) -> None:
+    """Draw dots, and none where there are none, so that every line of a figure holds data."""
+    if x.size:
+        ax.plot(x, y, marker, **look)
+
+
+def heading_of(left: Left, *, every_width: bool = False) -> str:
+    """Say which networks of a slice a figure shows: those of the widest, or of every width."""
+    seeds = f"seed {left.seed[0]}" if left.seed.size == 1 else f"{left.seed.size} seeds"
+    return seeds if every_width else f"width {left.width[-1]}, {seeds}"
+
+
 def heading(width: int, seeds: NDArray[Any]) -> str:
     """Say what a figure of one width shows."""
     return f"width {width}, " + (f"seed {seeds[0]}" if len(seeds) == 1 else f"{len(seeds)} seeds (shades)")
@@ -228,6 +273,13 @@ def say_in_legend(ax: Axes, text: str) -> None:
 def number(value: float, digits: int = 2) -> str:
     """Format with a true minus sign, and none before zero."""
     return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")
+
+
+def interval(found: Interval, digits: int = 2) -> str:
+    """Format an estimate with its interval, where there is one."""
+    if found.lower is None or found.upper is None:
+        return number(found.estimate, digits)
+    return f"{number(found.estimate, digits)} [{number(found.lower, digits)}, {number(found.upper, digits)}]"
 
 
 def span(values: NDArray[Any], digits: int = 0) -> str:
@@ -246,6 +298,15 @@ def write(figure: Figure, path: str | os.PathLike[str], format: Format) -> None:
     no_date: dict[Format, dict[str, None]] = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
     with applied(), atomic_write(path) as temporary:
         figure.savefig(temporary, format=format, dpi=DPI[format], metadata=no_date[format])
+
+
+def _digits(decades: float, is_x: bool) -> tuple[int, ...]:
+    """Return the first digits of ticks; numbers side by side need more room than one above the other."""
+    if decades > 1:
+        return 1, 2, 5
+    if decades > 0.6:
+        return 1, 2, 3, 5
+    return (1, 2, 3, 4, 5, 6, 8) if is_x else tuple(range(1, 10))
 
 
 def _plain(value: float, _position: int | None = None) -> str:

@@ -8,6 +8,7 @@ Shapes: S seeds, K subtasks.
 
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -139,15 +140,31 @@ def _fit(x: Array, lower: Array, upper: Array, slope: float | None = None) -> tu
     return -fit.slope, fit.sigma, fit.log_likelihood
 
 
-def _fit_part(x: Array, lower: Array, upper: Array, part: int, n_parts: int) -> float:
-    """β over one of equal parts of the ranks learned; the last goes on to rank K."""
+def split_ranks(lower: Array, upper: Array, n_parts: int) -> list[NDArray[np.int64]]:
+    """Split the ranks learned in one seed into equal parts.
+
+    Parameters
+    ----------
+    lower, upper : ndarray, shape (K,)
+        Bounds of x_k; what is learned has both.
+    n_parts : int
+
+    Returns
+    -------
+    list of ndarray of int
+        Ranks from 0 up.
+    """
     ranks = np.flatnonzero((lower > 0) & np.isfinite(upper))
     ends = np.linspace(0, ranks.size, n_parts + 1).round().astype(int)
-    if ends[part + 1] - ends[part] < MIN_IN_PART:
+    return [ranks[begin:end] for begin, end in pairwise(ends)]
+
+
+def _fit_part(x: Array, lower: Array, upper: Array, part: int, n_parts: int) -> float:
+    """β over one of equal parts of the ranks learned; the last goes on to rank K."""
+    ranks = split_ranks(lower, upper, n_parts)[part]
+    if ranks.size < MIN_IN_PART:
         return np.nan
-    from_rank = ranks[ends[part]]
-    to_rank = x.size if part == n_parts - 1 else ranks[ends[part + 1] - 1] + 1
-    inside = slice(from_rank, to_rank)
+    inside = slice(ranks[0], x.size if part == n_parts - 1 else ranks[-1] + 1)
     return _fit_times(x[inside], lower[inside], upper[inside])[0]
 
 

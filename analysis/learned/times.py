@@ -227,7 +227,9 @@ def find_full(times: xr.Dataset) -> NDArray[np.bool_]:
     return found
 
 
-def time_bounds(times: xr.Dataset, width: int = -1, *, type_one: bool = False) -> tuple[Array, Array]:
+def time_bounds(
+    times: xr.Dataset, width: int = -1, *, type_one: bool = False, until: float = np.inf
+) -> tuple[Array, Array]:
     """Bounds of learning times at a width, for a regression of learning time on frequency.
 
     What is not learned is later than *the crossing* of the last that was learned, which is all that can be
@@ -243,6 +245,8 @@ def time_bounds(times: xr.Dataset, width: int = -1, *, type_one: bool = False) -
         Its place.
     type_one : bool, default False
         Take what is not learned as later than the last evaluation instead, for comparison.
+    until : float, default inf
+        Step after which nothing is known, as if training had ended there.
 
     Returns
     -------
@@ -252,6 +256,7 @@ def time_bounds(times: xr.Dataset, width: int = -1, *, type_one: bool = False) -
     network = times.isel(width=width).transpose("seed", "subtask")
     names = ("learned", "step", "step_lower", "step_upper")
     learned, step, lower, upper = (network[name].values for name in names)
+    learned = learned & (upper <= until)
     latest = np.where(learned, step, 0.0).max(axis=1, keepdims=True)
-    beyond = lower if type_one else np.broadcast_to(latest, lower.shape)
-    return np.where(learned, lower, beyond), upper
+    beyond = np.minimum(lower, until) if type_one else np.broadcast_to(latest, lower.shape)
+    return np.where(learned, lower, beyond), np.where(learned, upper, np.inf)

@@ -182,6 +182,8 @@ class Base:
 
     Attributes
     ----------
+    curves : Dataset
+        What was measured.
     alpha : float
         Quanta exponent of the frequencies; -1 if they are equal, NaN if not known.
     left : Left
@@ -191,6 +193,7 @@ class Base:
         By metric: of the widest network of each seed.
     """
 
+    curves: xr.Dataset
     alpha: float
     left: Left
     traces: dict[str, Trace]
@@ -260,6 +263,7 @@ def measure(
     left = measure_left(curves)
     found = {axis.name: trace(left, axis) for axis in resources}
     base = Base(
+        curves=curves,
         alpha=float(curves["alpha"].values.item()),
         left=left,
         traces={name: one for name, one in found.items() if one.is_a_curve},

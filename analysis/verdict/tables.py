@@ -13,7 +13,7 @@ from quanta.analysis.fits.errors import TooFewPoints
 from quanta.analysis.fits.intervals import Interval, mean_over_seeds
 from quanta.analysis.learned.agreement import consensus_order, summarize_q_sequence
 from quanta.analysis.learned.budget import FALL, PARTS, Budget, measure_budget
-from quanta.analysis.learned.growth import measure_time_law
+from quanta.analysis.learned.growth import TimeLaw, measure_time_law
 from quanta.analysis.learned.order import find_inversions, tabulate_q_sequence
 from quanta.analysis.learned.times import time_bounds
 from quanta.analysis.theories.quanta import FiniteK
@@ -23,6 +23,8 @@ from quanta.analysis.verdict.statistics import AtTau, Statistics
 FALLS = (FALL / 2, FALL, 2 * FALL)
 """Shares lost since half the steps by which half-learned subtasks count as falling: the usual, half and twice
 it."""
+N_STEPS = 12
+"""Ends of training at which a law of learning times is measured."""
 
 
 @dataclass(frozen=True)
@@ -161,13 +163,47 @@ def tabulate_time_laws(statistics: Statistics, confidence: float) -> pd.DataFram
     rows = []
     for i, width in enumerate(left.width):
         law = measure_time_law(left.frequency, *time_bounds(statistics.here.times, i))
-        values = {"beta": law.beta, "first": law.first, "later": law.later}
-        values |= {f"quarter_{q + 1}": law.quarters[:, q] for q in range(4)}
-        row: dict[str, float | None] = {"width": int(width), "n_parameters": int(left.n_parameters[i])}
-        for name, of_seeds in values.items():
-            row |= _columns(name, _mean(of_seeds, confidence))
-        rows.append(row | {"sigma": _mean(law.scatter, confidence).estimate})
+        row = {"width": int(width), "n_parameters": int(left.n_parameters[i])}
+        rows.append(row | _law_columns(law, confidence))
     return pd.DataFrame(rows)
+
+
+def tabulate_time_laws_until(
+    statistics: Statistics, confidence: float, n_steps: int = N_STEPS
+) -> pd.DataFrame:
+    """Tabulate β of the widest network as it would have been found had training ended earlier.
+
+    Parameters
+    ----------
+    statistics : Statistics
+    confidence : float
+    n_steps : int, default 12
+        Evaluations at which training is taken to end, spread evenly on a log scale from the first at which
+        any seed has learned something to the last.
+
+    Returns
+    -------
+    DataFrame
+        One row a step: step, and the columns of `tabulate_time_laws` from beta on.
+    """
+    left, times = statistics.base.left, statistics.here.times
+    first = float(times["step_upper"].isel(width=-1).min())
+    rows = []
+    if np.isfinite(first):
+        places = np.geomspace(first, left.step[-1], n_steps)
+        for step in np.unique(left.step[np.searchsorted(left.step, places).clip(max=left.step.size - 1)]):
+            law = measure_time_law(left.frequency, *time_bounds(times, until=step))
+            rows.append({"step": float(step), **_law_columns(law, confidence)})
+    return pd.DataFrame(rows)
+
+
+def _law_columns(law: TimeLaw, confidence: float) -> dict[str, float | None]:
+    values = {"beta": law.beta, "first": law.first, "later": law.later}
+    values |= {f"quarter_{q + 1}": law.quarters[:, q] for q in range(4)}
+    row: dict[str, float | None] = {}
+    for name, of_seeds in values.items():
+        row |= _columns(name, _mean(of_seeds, confidence))
+    return row | {"sigma": _mean(law.scatter, confidence).estimate}
 
 
 def tabulate_drops(statistics: Statistics, confidence: float) -> pd.DataFrame:
