@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from quanta.analysis.commands import analyze, figures, simulate
+from quanta.analysis.fits.errors import NoEstimate
 from quanta.commands import (
     EXIT_UNITS_FAILED,
     check_here,
@@ -39,7 +40,7 @@ class _Group(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except (QuantaError, OSError) as error:
+        except (QuantaError, NoEstimate, OSError) as error:
             from quanta.tasks.config import ConfigError  # takes pydantic
 
             kind = click.UsageError if isinstance(error, ConfigError) else click.ClickException

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import quanta
+from quanta.analysis.fits.errors import TooFewPoints
 from quanta.cli import main
 from quanta.store.run_directory import StoreError
 from quanta.tasks.config import ConfigError
@@ -104,6 +105,7 @@ class TestWhatGoesWrong:
         [
             (ConfigError("alpha: must be"), 2, "alpha: must be"),
             (StoreError("cut short"), 1, "cut short"),
+            (TooFewPoints("x must hold 3"), 1, "x must hold 3"),
             (OSError(errno.ENOSPC, "No space left"), 1, f"[Errno {errno.ENOSPC}] No space left"),
             (MemoryError("Unable to allocate 9 GiB"), 1, "out of memory (Unable to allocate 9 GiB)"),
         ],
@@ -135,7 +137,7 @@ class TestDemo:
         small()
         result = run("demo", "--device", "cpu")
         assert "3 of 3 units to train" in result.stderr
-        assert result.stdout.startswith("tiny: INCONCLUSIVE")
+        assert result.stdout.startswith("tiny: count INCONCLUSIVE, growth INCONCLUSIVE\n")
         paths = result.stdout.partition("\n\nruns")[1:]
         paths = "".join(paths).split()
         assert sorted(paths) == sorted(str(path) for path in Path("runs/demo/figures").iterdir())
