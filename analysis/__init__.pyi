@@ -1,4 +1,14 @@
 from .axes import ALPHA, RESOURCES, Axis, D, K, N, S, Trace
+from .figures.beta import plot_beta
+from .figures.budget import plot_budget, plot_exponent_parts
+from .figures.count import plot_count
+from .figures.drops import plot_drops, plot_drops_by_metric
+from .figures.emergence import plot_emergence_map
+from .figures.gallery import save_figures
+from .figures.learning import plot_learning_curves, plot_learning_curves_grid
+from .figures.loss import plot_loss
+from .figures.order import plot_agreement, plot_consensus, plot_q_sequence
+from .figures.times import plot_drift, plot_learning_times
 from .fits.censored import CensoredFit, fit_censored_power_law
 from .fits.comparison import Rival, compare_models
 from .fits.counts import CountFit, fit_count_power_law
@@ -118,10 +128,26 @@ __all__ = [
     "measure_budget",
     "measure_drops",
     "measure_left",
+    "plot_agreement",
+    "plot_beta",
+    "plot_budget",
+    "plot_consensus",
+    "plot_count",
+    "plot_drift",
+    "plot_drops",
+    "plot_drops_by_metric",
+    "plot_emergence_map",
+    "plot_exponent_parts",
+    "plot_learning_curves",
+    "plot_learning_curves_grid",
+    "plot_learning_times",
+    "plot_loss",
+    "plot_q_sequence",
     "prefix_score",
     "profile_interval",
     "render",
     "render_details",
+    "save_figures",
     "select",
     "simulate",
     "simulate_like",

@@ -383,9 +383,9 @@ def figures(
 
     If there are several slices, each has a folder of its own, such as figures/alpha=0.4/.
     """
-    from quanta.analysis import save_figures
+    from quanta.analysis import measure, save_figures
 
     curves, name = _load_slice(path, at)
     folder = out or _folder(path, "figures", name)
-    for file in save_figures(curves, folder, format=file_format, tau=tau):
+    for file in save_figures(measure(curves, tau), folder, format=file_format):
         echo(file)

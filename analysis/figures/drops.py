@@ -10,7 +10,7 @@ from quanta.analysis.figures import style
 from quanta.analysis.figures.data import Data, measured
 from quanta.analysis.fits.intervals import mean_over_seeds
 from quanta.analysis.learned.drops import FACTOR
-from quanta.analysis.theories.worlds import SKILL_RATIO
+from quanta.analysis.theories.shapes import exponential_drop, ridge_drop, skill_drop
 from quanta.analysis.verdict.count import MIN_DROP_SHARE, SMOOTH_SHARE
 from quanta.analysis.verdict.tables import tabulate_drops
 
@@ -22,33 +22,10 @@ _SPAN = 30.0
 """Largest factor in steps from the middle of a fall that is drawn: a ridge filter is then at .005."""
 
 
-def quantum(x: Array) -> Array:
-    """Loss of a skill of the multilinear model against steps, in units of where it crosses one half.
-
-    (1 − R/S)² over what it is at the start, where the skill R grows logistically from R(0) to S, here
-    `SKILL_RATIO` times as much. Source: Nam et al. (2024), arXiv:2404.17563.
-    """
-    start = 1 - 1 / SKILL_RATIO  # 1 - R/S, whose odds fall exponentially
-    half = np.sqrt(0.5) * start
-    odds_at_start = SKILL_RATIO - 1
-    odds = odds_at_start * (half / (1 - half) / odds_at_start) ** x
-    return np.asarray((odds / (1 + odds) / start) ** 2)
-
-
-def exponential(x: Array) -> Array:
-    """Loss of a mode of gradient flow against steps, in units of where it crosses one half."""
-    return np.asarray(0.5**x)
-
-
-def ridge(x: Array) -> Array:
-    """Loss of a mode behind a ridge filter, (1 + p t)^-2, in units of where it crosses one half."""
-    return np.asarray((1 + (np.sqrt(2) - 1) * x) ** -2)
-
-
 _SHAPES: tuple[tuple[str, str, Callable[[Array], Array], float], ...] = (
-    ("multilinear quantum", "-", quantum, 0.97),
-    ("exponential mode", "--", exponential, 0.70),
-    ("ridge filter", ":", ridge, 0.60),
+    ("multilinear quantum", "-", skill_drop, 0.97),
+    ("exponential mode", "--", exponential_drop, 0.70),
+    ("ridge filter", ":", ridge_drop, 0.60),
 )
 """Name, line, shape, and share of the fall within `FACTOR`."""
 

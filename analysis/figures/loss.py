@@ -12,7 +12,7 @@ from quanta.analysis.axes import Axis, Trace
 from quanta.analysis.figures import style
 from quanta.analysis.figures.data import Data, along, measured
 from quanta.analysis.fits.intervals import mean_over_seeds
-from quanta.analysis.theories.theory import expected_exponents
+from quanta.analysis.theories.quanta import expected_exponents
 from quanta.analysis.verdict.statistics import Statistics
 
 Array = NDArray[np.float64]
