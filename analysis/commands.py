@@ -119,7 +119,7 @@ def simulate(
 ) -> None:
     """Write curves of WORLD, in which it is known what is learned, when and in which order.
 
-    They have the widths of the demo and the schema of trained ones. Some worlds hold to the hypothesis and
+    They have the schema of trained ones and about the sizes of the demo. Some hold to the hypothesis and
     some break it in one way each, so `quanta analyze` can be tried on them. Prints the path.
     """
     from quanta import save_curves

@@ -1,6 +1,5 @@
 """Serial learning: one subtask after another, as in the Domino model (Liu et al. 2025, arXiv:2501.12391)."""
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -33,4 +32,4 @@ class Domino(Multilinear):
         return np.asarray(1.0 + (-p).argsort(kind="stable").argsort(), dtype=np.float64)
 
     def exponents(self, alpha: float) -> dict[str, float | None]:
-        return {"beta": 1 / (1 + alpha) if math.isfinite(alpha) else None, "gamma": 1.0}
+        return {"beta": 1 / (1 + alpha) if alpha > -1 else None, "gamma": 1.0}

@@ -110,8 +110,9 @@ class Theory(ABC):
         left = self._left(
             p, at["n_parameters"], at["step"], at["n_examples"], np.asarray(delay, dtype=np.float64), chosen
         )
-        places = [value for value in (*at.values(), chosen) if value is not None]
-        return np.asarray(np.broadcast_to(left, np.broadcast_shapes(np.shape(left), *map(np.shape, places))))
+        places = [value.shape for value in (*at.values(), chosen) if value is not None]
+        shape = np.broadcast_shapes(left.shape, *places)
+        return left if left.shape == shape else np.broadcast_to(left, shape).copy()
 
     @abstractmethod
     def _left(

@@ -22,12 +22,12 @@ from quanta.tasks.spec import CHANCE_BITS
 Array = NDArray[np.float64]
 Curve = NDArray[np.float32]
 
-DEMO_WIDTHS = (4, 6, 8, 11, 16, 23, 32, 45, 64, 91, 128)
-"""Widths of the shipped study `demo`."""
+WIDTHS = (4, 6, 8, 11, 16, 23, 32, 45, 64, 91, 128)
+"""Of hidden units: about a factor of 1.4 apart, up to those of the demo study."""
 N_BITS = 32
-"""Bits of a sample in the demo; with the width they give the number of parameters."""
+"""Bits of a sample, as in the demo; with the width they give the number of parameters."""
 BATCH_SIZE = 4096
-"""Samples a step in the demo."""
+"""Samples a step, as in the demo."""
 
 MAX_ALPHA = 4.0
 """Five times the steepest law of the literature; rare frequencies are still well inside float32."""
@@ -48,7 +48,7 @@ def simulate(
     *,
     alpha: float = 0.4,
     n_subtasks: int = 64,
-    widths: Sequence[int] = DEMO_WIDTHS,
+    widths: Sequence[int] = WIDTHS,
     n_seeds: int = 3,
     steps: int = 6000,
     n_evaluations: int = 100,
@@ -66,7 +66,7 @@ def simulate(
     n_subtasks : int, default 64
         K, at least 2.
     widths : sequence of int
-        Hidden units, increasing; those of the demo by default.
+        Hidden units, increasing.
     n_seeds : int, default 3
         Independent draws.
     steps : int, default 6000
@@ -74,8 +74,8 @@ def simulate(
     n_evaluations : int, default 100
         Evaluations, log-spaced as in training: step 0 and the last included, equal steps merged.
     scatter : float, default 0.3
-        Standard deviation of the log of each subtask's learning time, from 0 to 3. The default is that of
-        the demo.
+        Standard deviation of the log of each subtask's learning time, from 0 to 3. The default is about
+        that of the demo.
     seed : int, default 0
         Decides all that is random.
 
@@ -94,7 +94,7 @@ def simulate(
     -----
     Quanta: subtask k crosses .1 bit at S_k, and the first n in the order of learning are learned at all, with
     n = a N on average. A whole number must be learned, so a N is rounded up with the probability of its
-    fractional part; always rounding it down would make n rise faster than N. At the sizes of the demo, time
+    fractional part; always rounding it down would make n rise faster than N. At the default sizes, time
     is the limit at the widest network and room at all others. A subtask that is not learned stays at 1.01
     bits.
 

@@ -68,6 +68,8 @@ class Smooth(Theory):
             )
         except NoEstimate:
             return cls(math.nan, math.nan, math.nan)
+        if not times.slope > 0:  # where rare subtasks are learned first, there is no such law
+            return cls(math.nan, math.nan, math.nan)
         at_tau = math.sqrt(observed.tau ** (-2 / cls.exponent) - 1)
         room = fit_room(
             observed.n_parameters, observed.n_learned, observed.is_full, n_subtasks, 1 / times.slope

@@ -22,7 +22,7 @@ LEFT = (LEARNED - RESIDUE) / (UNLEARNED - RESIDUE)
 """Share that is left there."""
 
 LEARNING_TIME = 32.0
-"""S_k p_k in steps. In the demo it is 60; at 32 a third of the 64 subtasks is learned in its 6000 steps."""
+"""S_k p_k in steps. In the demo it is 60; at 32 a third of the 64 subtasks is learned in 6000 steps."""
 SERIAL_TIME = 285.0
 """Steps from one subtask to the next under serial learning: as many in 6000 steps."""
 PARAMETERS_PER_SUBTASK = 550.0

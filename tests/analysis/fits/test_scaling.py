@@ -302,7 +302,7 @@ class TestFaults:
     def test_near_must_be_of_the_same_curve_and_points(self):
         near = fit(N, noisy(power(N, 3, 0.4), 0.1), "power")
         for x, model in ((N, "exponential"), (2 * N, "power")):
-            with pytest.raises(ValueError, match=r"near must be a fit of .* at the same x, not 'power'"):
+            with pytest.raises(ValueError, match=r"near must be a fit of .* at the same x, not of 'power'"):
                 fit(x, power(N, 3, 0.4), model, near=near)
 
     def test_a_name_is_no_curve(self):

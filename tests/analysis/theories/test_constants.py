@@ -130,6 +130,11 @@ class TestATheoryAgreesWithItself:
             expected = theory.left(P, **{resource: grid})
             np.testing.assert_allclose(found.left(P, **{resource: grid}), expected, atol=2e-4)
 
+    def test_times_that_fall_with_rarity_are_no_smooth_law(self):
+        times, whole = (100.0 / np.arange(1, 65))[None], np.ones((1, 3), dtype=int)
+        found = Smooth.fit(Observed(P, times, times, np.array([1.0, 2, 3]), 4 * whole, whole > 0))
+        assert np.isnan([found.time, found.room, found.rarity]).all()
+
     def test_what_is_not_observed_is_unknown(self):
         none, whole = np.zeros((1, 64)), np.ones((1, 2), dtype=int)
         observed = Observed(P, none + 9, none + INF, np.array([1.0, 2]), whole, whole < 0)

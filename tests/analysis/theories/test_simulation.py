@@ -11,10 +11,10 @@ from quanta.analysis.learned.order import concordance
 from quanta.analysis.learned.times import count_learned, learning_times, select
 from quanta.analysis.theories.quanta import Quanta
 from quanta.analysis.theories.simulation import (
-    DEMO_WIDTHS,
     EVALUATION_NOISE,
     OWN_VARIANCE,
     SEED_EFFECT,
+    WIDTHS,
     simulate,
     simulate_like,
 )
@@ -74,8 +74,11 @@ class TestCurves:
         save_curves(curves, tmp_path / "world.nc")
         xr.testing.assert_identical(load_curves(tmp_path / "world.nc"), curves)
 
-    def test_have_the_axes_of_the_demo(self):
-        unit = load_study("demo").units()[0]
+    def test_of_a_world_are_those_of_its_name(self):
+        xr.testing.assert_identical(simulate(WORLDS["uniform"], n_seeds=1), simulate("uniform", n_seeds=1))
+
+    def test_have_the_axes_of_a_study_of_their_sizes(self):
+        unit = load_study("demo", ["training.steps=6000", f"population.widths={list(WIDTHS)}"]).units()[0]
         curves = simulate("ideal")
         np.testing.assert_array_equal(curves["step"], unit.evaluation_steps)
         np.testing.assert_array_equal(curves["width"], unit.population.widths)
@@ -389,8 +392,8 @@ class TestRefusals:
             simulate("flat")
 
 
-def test_demo_widths_are_the_default():
-    assert simulate("ideal", n_evaluations=2)["width"].values.tolist() == list(DEMO_WIDTHS)
+def test_default_widths():
+    assert simulate("ideal", n_evaluations=2)["width"].values.tolist() == list(WIDTHS)
 
 
 class TestSimulateLike:

@@ -65,6 +65,7 @@ class TestDomino:
         slope = np.polyfit(np.log(p), np.log(Domino().relative_times(p)), 1)[0]
         assert Domino().exponents(alpha)["beta"] == pytest.approx(-slope, rel=1e-9)
         assert Domino().exponents(np.nan)["beta"] is None
+        assert Domino().exponents(-1.0)["beta"] is None
 
 
 class TestSpectral:
