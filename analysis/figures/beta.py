@@ -54,19 +54,18 @@ def plot_beta(data: Data, ax: Axes | None = None, *, axis: Axis = axes.S, confid
     table = (tabulate_time_laws_until if along_s else tabulate_time_laws)(statistics, confidence)
     label = "step at which training ends" if along_s else axis.label
     ax.set(xlabel=label, ylabel="β in S$_k$ ∝ p$_k$$^{-β}$")
+    if not _draw(ax, table, "step" if along_s else "n_parameters"):
+        return style.instead(ax, "too few learned to measure β")
     low, high = beta_window(statistics.here)
-    ax.axhspan(low, high, color="0.92", linewidth=0, label=f"β = 1 ± {style.number(high - 1)}")
+    ax.axhspan(low, high, color="0.92", linewidth=0, zorder=0, label=f"β = 1 ± {style.number(high - 1)}")
     serial = statistics.base.serial_beta
     if np.isfinite(serial):
         text = f"one after another: {style.number(serial)}"
         ax.axhline(serial, color=style.GUIDE, linestyle=":", label=text, zorder=1)
-    if table.empty or not _draw(ax, table, "step" if along_s else "n_parameters"):
-        style.note(ax, "too few learned to measure β")
-    else:
-        ax.set_xscale("log")
-        bottom, top = ax.get_ylim()
-        ax.set_ylim(max(bottom, _RANGE[0]), min(top, _RANGE[1]))
-        style.readable_log_ticks(ax.xaxis)
+    ax.set_xscale("log")
+    bottom, top = ax.get_ylim()
+    ax.set_ylim(max(bottom, _RANGE[0]), min(top, _RANGE[1]))
+    style.readable_log_ticks(ax.xaxis)
     style.legend_above(ax, title=style.heading_of(statistics.base.left, every_width=not along_s), n_columns=2)
     return ax
 
@@ -74,6 +73,8 @@ def plot_beta(data: Data, ax: Axes | None = None, *, axis: Axis = axes.S, confid
 def _draw(ax: Axes, table: pd.DataFrame, x: str) -> bool:
     """Draw the columns of a table of laws with their intervals; return whether anything is known."""
     drawn = False
+    if table.empty:
+        return drawn
     for name, label, marker, color, aside in _SERIES:
         known = table[table[name].notna()]
         if known.empty:

@@ -17,6 +17,10 @@ Array = NDArray[np.float64]
 
 _PALETTE = sns.color_palette("colorblind")
 _COLORS = dict(zip(PARTS, (_PALETTE[0], _PALETTE[2], _PALETTE[1], _PALETTE[3], _PALETTE[4]), strict=True))
+_LEAST = 1e-3
+"""Of the axis of a loss, in bits: where all is learned, what is left says nothing."""
+_ROUNDING = 1e-9
+"""An exponent this small is that of a loss that stays the same, and has no shares."""
 
 
 @style.applied()
@@ -40,8 +44,7 @@ def plot_budget(data: Data, ax: Axes | None = None, *, axis: Axis = axes.N) -> A
     statistics = measured(data)
     ax.set(xlabel=axis.label, ylabel="mean loss (bits)")
     if axis.name not in statistics.here.budgets:
-        style.note(ax, style.no_curve(axis))
-        return ax
+        return style.instead(ax, style.no_curve(axis))
     budget = statistics.here.budgets[axis.name]
     one = statistics.base.traces[axis.name]
     x, of_seeds = at_places(one, one.mean_loss)
@@ -59,7 +62,7 @@ def plot_budget(data: Data, ax: Axes | None = None, *, axis: Axis = axes.N) -> A
     for name, part, hatch in (
         ("stuck", stuck, "xxxxx"),
         ("falling", falling, "/////"),
-        ("unknown which", half, "....."),
+        ("unknown", half, "....."),
     ):
         if (part < 0).any():
             look = {
@@ -73,7 +76,7 @@ def plot_budget(data: Data, ax: Axes | None = None, *, axis: Axis = axes.N) -> A
     ax.fill_between(
         x, count + rest, level, color=_COLORS["drift"], alpha=0.6, linewidth=0, label="drift: off chance"
     )
-    ax.set_ylim(0, 1.05 * max(loss.max(), (count + rest).max(), level.max()))
+    ax.set_ylim(0, max(1.05 * max(loss.max(), (count + rest).max(), level.max()), _LEAST))
     ax.set_xlim(x[0], x[-1])
     style.readable_log_ticks(ax.xaxis)
     seeds = f"seed {statistics.base.left.seed[0]}" if len(of_seeds) == 1 else f"mean of {len(of_seeds)} seeds"
@@ -105,9 +108,7 @@ def plot_exponent_parts(
     statistics = measured(data)
     ax.set_xlabel(f"part of the exponent along {axis.name}")
     if axis.name not in statistics.here.budgets:
-        ax.set_yticks([])
-        style.note(ax, style.no_curve(axis))
-        return ax
+        return style.instead(ax, style.no_curve(axis))
     budget = statistics.here.budgets[axis.name]
     whole = mean_over_seeds(budget.exponent, confidence)
     rows: list[tuple[str, Array, object]] = [("mean loss", budget.exponent, "0.55")]
@@ -143,5 +144,5 @@ def plot_exponent_parts(
 
 def _share(part: Array, whole: Array, confidence: float) -> Interval:
     """Mean over seeds of a part over the whole; not known where that is 0."""
-    known = np.isfinite(part) & (whole != 0)
+    known = np.isfinite(part) & (np.abs(whole) > _ROUNDING)
     return mean_over_seeds(np.where(known, part / np.where(known, whole, 1.0), np.nan), confidence)

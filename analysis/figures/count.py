@@ -43,8 +43,7 @@ def plot_count(data: Data, ax: Axes | None = None, *, axis: Axis = axes.N, confi
     one = along(statistics, axis)
     ax.set(xlabel=axis.label, ylabel="subtasks learned n")
     if not one.x.size:
-        style.note(ax, style.no_places(axis))
-        return ax
+        return style.instead(ax, style.no_places(axis))
     counts = (one.left < statistics.tau).sum(axis=-1)
     n_subtasks = one.frequency.size
     top = 1.6 * max(int(counts.max()), 1)

@@ -31,8 +31,7 @@ def plot_emergence_map(data: Data, ax: Axes | None = None, *, axis: Axis = axes.
     one = along(measured(data), axis)
     ax.set(xlabel=axis.label, ylabel=style.RANK_LABEL)
     if not one.x.size:
-        style.note(ax, style.no_places(axis))
-        return ax
+        return style.instead(ax, style.no_places(axis))
     x, left = at_places(one, one.left)
     share = left.mean(axis=0).T
     n_subtasks = one.frequency.size

@@ -56,8 +56,7 @@ def plot_loss(
     one = along(statistics, axis)
     ax.set(xlabel=axis.label, ylabel="mean loss (bits)")
     if not one.x.size:
-        style.note(ax, style.no_places(axis))
-        return ax
+        return style.instead(ax, style.no_places(axis))
     loss = one.mean_loss
     ax.set(xscale="log", yscale="log" if (loss > 0).any() else "linear")
     positive = (loss > 0).all(axis=0)  # only these have a logarithm

@@ -205,7 +205,16 @@ def legend_above(ax: Axes, *, title: str | None = None, n_columns: int = 1) -> N
 
 def note(ax: Axes, text: str) -> None:
     """Say in the middle of the axes what could not be drawn, and why."""
-    ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center", color="0.35")
+    behind = {"facecolor": "white", "edgecolor": "none", "alpha": 0.9, "pad": 2}
+    ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center", color="0.35", bbox=behind)
+
+
+def instead(ax: Axes, text: str) -> Axes:
+    """Say why nothing could be drawn, in axes without ticks; return them."""
+    note(ax, text)
+    ax.set(xticks=[], yticks=[])
+    ax.minorticks_off()
+    return ax
 
 
 def draw_seeds(
@@ -277,6 +286,8 @@ def number(value: float, digits: int = 2) -> str:
 
 def interval(found: Interval, digits: int = 2) -> str:
     """Format an estimate with its interval, where there is one."""
+    if not np.isfinite(found.estimate):
+        return "not known"
     if found.lower is None or found.upper is None:
         return number(found.estimate, digits)
     return f"{number(found.estimate, digits)} [{number(found.lower, digits)}, {number(found.upper, digits)}]"

@@ -16,7 +16,7 @@ from quanta.analysis.verdict.statistics import Statistics
 
 Array = NDArray[np.float64]
 
-_PARTS = {4: "quarters", 2: "halves", 1: "all"}
+_PARTS = {4: "quarters", 2: "halves", 1: "all ranks"}
 _CENSORED = {
     "S": ("learned by the first evaluation", "not learned by the last"),
     "D": ("learned with the fewest examples", "not learned with the most"),
@@ -66,9 +66,10 @@ def plot_learning_times(
                 ax.plot(frequency[here], y[here], marker, mfc=face, **look)
         if chosen.any():
             ax.lines[-1].set_label(label)
-    if not np.isfinite(lower).any() or not (learned | (lower > 0)).any():
-        style.note(ax, "no evaluation after step 0" if axis == axes.S else style.no_places(axis))
-    elif seen.any() and frequency[0] > frequency[-1]:
+    if not (learned | (lower > 0)).any():
+        text = "no evaluation after step 0" if axis == axes.S else style.no_places(axis)
+        return style.instead(ax, text)
+    if seen.any() and frequency[0] > frequency[-1]:
         ends = np.array([frequency[seen.any(axis=0)].max(), frequency[seen.any(axis=0)].min()])
         middle = style.geometric_mean((at * frequency)[seen])
         ax.plot(ends, middle / ends, "--", color=style.GUIDE, zorder=1, label="β = 1")
@@ -84,22 +85,20 @@ def plot_learning_times(
 
 
 def _draw_parts(ax: Axes, frequency: Array, at: Array, lower: Array, upper: Array, law: TimeLaw) -> None:
-    """Draw lines of the slopes of the finest parts of the ranks that have any."""
+    """Draw lines of the slopes of the finest parts of the ranks that all have one."""
     by_parts = {4: law.quarters, 2: np.stack([law.first, law.later], axis=1), 1: law.beta[:, None]}
     for n_parts, of_seeds in by_parts.items():
         betas = [mean_over_seeds(of_seeds[:, part]).estimate for part in range(n_parts)]
-        if not np.isfinite(betas).any():
+        if not np.isfinite(betas).all():
             continue
         splits = [split_ranks(*bounds, n_parts) for bounds in zip(lower, upper, strict=True)]
         for part, beta in enumerate(betas):
-            if not np.isfinite(beta):
-                continue
             p = np.concatenate([frequency[split[part]] for split in splits])
             x = np.concatenate([times[split[part]] for times, split in zip(at, splits, strict=True)])
             ends = np.array([p.max(), p.min()])
             line = style.geometric_mean(x) * (ends / style.geometric_mean(p)) ** -beta
             ax.plot(ends, line, color=style.THEORY, linewidth=2, zorder=4)
-        said = ", ".join(style.number(beta) if np.isfinite(beta) else "–" for beta in betas)
+        said = ", ".join(style.number(beta) for beta in betas)
         ax.lines[-1].set_label(f"β of {_PARTS[n_parts]}: {said}")
         return
 
@@ -131,8 +130,7 @@ def plot_drift(data: Data, ax: Axes | None = None, *, axis: Axis = axes.S, confi
     ax.set(xscale="log", xlabel=style.RANK_LABEL, ylabel=f"{style.LEARNED_AT[axis.name]} p$_k$ ({unit})")
     seen = np.isfinite(upper) & (lower > 0)
     if not seen.any():
-        style.note(ax, "nothing seen being learned")
-        return ax
+        return style.instead(ax, "nothing seen being learned")
     ax.set_yscale("log")
     rank, product = np.arange(1.0, frequency.size + 1), at * frequency
     for here, y, color in zip(seen, product, style.seed_colors(len(at)), strict=True):
