@@ -99,8 +99,7 @@ def measure_drops(step: Array, left: Array, mass: Array, factor: float = FACTOR)
     after = step > 0
     log_step, width = np.log(step[after]), np.log(factor)
     # What is lost in a window is piecewise linear in where it begins, so that the most is at an end of a
-    # piece: where
-    # the window begins or ends at an evaluation, or begins just before the first.
+    # piece: where the window begins or ends at an evaluation, or begins just before the first.
     begin = np.concatenate([np.nextafter(log_step[:1], -np.inf), log_step, log_step - width])
     for k in np.flatnonzero(fell):
         height = (left[after, k] - end[k]) / (top[k] - end[k])

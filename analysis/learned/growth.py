@@ -6,29 +6,27 @@ those of the first and of the later half of the ranks learned, and of their quar
 Shapes: S seeds, K subtasks.
 """
 
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 
 from quanta.analysis.fits.censored import fit_censored_power_law
-from quanta.analysis.fits.counts import fit_count_power_law
-from quanta.analysis.fits.errors import NoEstimate, TooFewPoints
+from quanta.analysis.fits.errors import NoEstimate
 
 Array = NDArray[np.float64]
 
-MIN_IN_PART = 3
-"""Learned subtasks that a slope over a part of the ranks needs; two always lie on a line."""
 MIN_INTERVALS = 4
-"""Different evaluations between which they must have been learned: in fewer, the intervals' ends and not the
-times make the slope."""
+"""Different evaluations between which subtasks must have been learned for a slope: in fewer, the intervals'
+ends and not the times make it."""
 MIN_FULL = 0.5
 """Share of networks whose count is their room, below which bounds would make the law."""
-DISPERSION = 0.1
-"""Variance of a count over that of Poisson's law: what is rounded to a whole number varies by a quarter at
-most, and does not grow with the count."""
+MIN_GROWN = 3
+"""Networks that have learned something; two always lie on a law."""
+ROUNDINGS = (0.0, 0.5)
+"""By how much room may be less than the count: rounded down, it is not; to the nearest, by a half."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,11 +93,10 @@ def measure_time_law(frequency: Array, lower: Array, upper: Array, *, parts: boo
 def measure_count_law(n_parameters: Array, n_learned: NDArray[np.int64], is_full: NDArray[np.bool_]) -> Array:
     """Measure γ in n ∝ N^γ in each seed.
 
-    The count of a full network is its room, that of any other a lower bound: no network is left out, and none
-    that would have learned more pulls the law down. Whether room for a part of a subtask is rounded down, so
-    that it is half a subtask more than the count on average, or to the nearest, is not known, and matters
-    where counts are small: of the two the one is taken that lets the full networks of all seeds lie closer to
-    their laws.
+    The room of a full network is known to within one subtask: its count is that room as a whole number. Of
+    any other network the count is a lower bound: none is left out, and none that would have learned more
+    pulls the law down. Whether room is rounded down or to the nearest is not known, and matters where counts
+    are small: the two are averaged by their likelihoods, those of all seeds together.
 
     Parameters
     ----------
@@ -109,20 +106,20 @@ def measure_count_law(n_parameters: Array, n_learned: NDArray[np.int64], is_full
     Returns
     -------
     ndarray, shape (S,)
-        NaN where less than `MIN_FULL` of the networks are full, or they do not determine it.
+        NaN where less than `MIN_FULL` of the networks are full, fewer than `MIN_GROWN` have learned
+        something, or they do not determine it.
     """
-    readings = []
-    for halves in (2 * n_learned, 2 * n_learned + 1):
-        slopes, misfit = np.full(len(n_learned), np.nan), 0.0
-        for seed, (counts, full) in enumerate(zip(halves, is_full, strict=True)):
-            if full.mean() < MIN_FULL:
-                continue
-            with suppress(TooFewPoints):
-                fit = fit_count_power_law(n_parameters, counts, ~full, dispersion=2 * DISPERSION)
-                expected = np.exp(fit.intercept + fit.slope * np.log(n_parameters[full]))
-                slopes[seed], misfit = fit.slope, misfit + ((counts[full] - expected) ** 2 / expected).sum()
-        readings.append((misfit, slopes))
-    return min(readings, key=lambda reading: reading[0])[1]
+    slopes, likelihoods = np.full((2, len(ROUNDINGS), len(n_learned)), np.nan)
+    for seed in np.flatnonzero(
+        (is_full.mean(axis=1) >= MIN_FULL) & ((n_learned > 0).sum(axis=1) >= MIN_GROWN)
+    ):
+        for i, less in enumerate(ROUNDINGS):
+            lower = np.maximum(n_learned[seed] - less, 0.0)
+            upper = np.where(is_full[seed], n_learned[seed] + 1 - less, np.inf)
+            falling, _, likelihoods[i, seed] = _fit(n_parameters, lower, upper)
+            slopes[i, seed] = -falling
+    in_both = np.isfinite(likelihoods).all(axis=0)
+    return np.asarray(special.softmax(likelihoods[:, in_both].sum(axis=1)) @ slopes)
 
 
 def likelihood_of_slope(frequency: Array, lower: Array, upper: Array, beta: float | None) -> Array:
@@ -162,7 +159,7 @@ def split_ranks(lower: Array, upper: Array, n_parts: int) -> list[NDArray[np.int
 def _fit_part(x: Array, lower: Array, upper: Array, part: int, n_parts: int) -> float:
     """β over one of equal parts of the ranks learned; the last goes on to rank K."""
     ranks = split_ranks(lower, upper, n_parts)[part]
-    if ranks.size < MIN_IN_PART:
+    if ranks.size < MIN_INTERVALS:
         return np.nan
     inside = slice(ranks[0], x.size if part == n_parts - 1 else ranks[-1] + 1)
     return _fit_times(x[inside], lower[inside], upper[inside])[0]

@@ -37,7 +37,9 @@ IDS = ["exponential", "filter", "sharp filter", "multilinear", "within 3", "with
 
 def drops_of(*curves, step=STEP, mass=None, **options):
     left = np.array(curves).T
-    return measure_drops(np.asarray(step, float), left, np.ones(len(curves)) if mass is None else mass, **options)
+    return measure_drops(
+        np.asarray(step, float), left, np.ones(len(curves)) if mass is None else mass, **options
+    )
 
 
 def most_lost(step, left, factor=10.0, n=200_001):
@@ -63,12 +65,14 @@ class TestKnownAnswers:
     @pytest.mark.parametrize("factor", [2.0, 3.0, 5.0, 9.0])
     def test_log_logistic_drop_is_a_hyperbolic_tangent(self, factor):
         found = drops_of(log_logistic(factor)(1e-4 * STEP))
-        assert found.share.item() == pytest.approx(np.tanh(np.log(10**0.5) * np.log(9) / np.log(factor)), abs=1e-3)
+        assert found.share.item() == pytest.approx(
+            np.tanh(np.log(10**0.5) * np.log(9) / np.log(factor)), abs=1e-3
+        )
         assert found.share.item() == pytest.approx(np.tanh(2.53 / np.log(factor)), abs=1e-3)
         assert found.factor.item() == pytest.approx(factor, rel=1e-3)
 
     def test_hard_step_falls_in_a_drop_wherever_it_is(self):
-        assert drops_of(*[STEP < at for at in (2, 1e3, 1e8)]).share.tolist() == [1, 1, 1]
+        assert drops_of(*[at > STEP for at in (2, 1e3, 1e8)]).share.tolist() == [1, 1, 1]
 
     def test_two_halves_far_apart_are_two_drops(self):
         found = drops_of((STEP < 1e2) * 0.3 + (STEP < 1e5) * 0.7)

@@ -23,8 +23,8 @@ class TestMakeMonotone:
     @few
     @given(some_curves)
     def test_against_the_formula_of_least_and_greatest_means(self, values):
-        # Barlow et al. (1972): the regression at t is the least over beginnings a, up to t, of the greatest over
-        # ends b, from t on, of the means of a..b.
+        # Barlow et al. (1972): the regression at t is the least over beginnings a, up to t, of the greatest
+        # over ends b, from t on, of the means of a..b.
         n, n_subtasks = values.shape
         expected = [
             [
@@ -86,7 +86,9 @@ def share_of(curves, **options):
 class TestMeasureLeft:
     def test_is_the_monotone_share_of_each_chance(self, one):
         left = measure_left(one([2, 1, 1.5, 0.2], [8, 4, 0.4, 0.4], chance=[2, 4]))
-        np.testing.assert_allclose(left.share[0, 0, 0].T, [[1, 0.625, 0.625, 0.1], [2, 1, 0.1, 0.1]], rtol=1e-7)
+        np.testing.assert_allclose(
+            left.share[0, 0, 0].T, [[1, 0.625, 0.625, 0.1], [2, 1, 0.1, 0.1]], rtol=1e-7
+        )
         assert left.share.shape == (1, 1, 1, 4, 2)
         assert left.share.dtype == np.float32
         assert (left.chance.tolist(), left.chance_source) == ([2, 4], "given")
@@ -147,7 +149,7 @@ class TestMeasureLeft:
 
     def test_refuses(self, one):
         curves = one([1, 0.5])
-        with pytest.raises(ValueError, match="at one alpha: take them with analysis.select"):
+        with pytest.raises(ValueError, match="at one alpha: take them with"):
             measure_left(curves.expand_dims("alpha"))
         with pytest.raises(ValueError, match="metric must be one of loss, accuracy, brier, not 'nats'"):
             measure_left(curves, "nats")
