@@ -64,7 +64,7 @@ def orders(n_seeds, n_subtasks, seed=0):
     return rng.permuted(np.tile(np.arange(1.0, n_subtasks + 1), (n_seeds, 1)), axis=1)[:, None]
 
 
-few = settings(max_examples=50)
+few = settings(max_examples=20)
 
 # Few different times, so that there are ties as well as censored ones.
 some_times = arrays(

@@ -17,7 +17,7 @@ from quanta.analysis.learned.budget import (
 )
 from quanta.tasks.frequencies import zipf_frequencies
 
-few = settings(max_examples=50)
+few = settings(max_examples=30)
 
 COUNT, REST, FALLING, STUCK, DRIFT = range(5)
 
@@ -58,7 +58,7 @@ def exponent_by_hand(x, parts):
     total = np.zeros(parts.shape[1])
     for i in range(len(x) - 1):
         change = parts[i + 1] - parts[i]
-        if loss[i + 1] != loss[i]:
+        if abs(loss[i + 1] / loss[i] - 1) > 1e-9:
             change = change * np.log(loss[i + 1] / loss[i]) / (loss[i + 1] - loss[i])
         else:
             change = change / loss[i]

@@ -7,7 +7,7 @@ from scipy.optimize import minimize_scalar
 
 from quanta.analysis.learned.drops import measure_drops
 
-few = settings(max_examples=50)
+few = settings(max_examples=30)
 
 STEP = np.r_[0, np.geomspace(1, 1e8, 1601)]
 

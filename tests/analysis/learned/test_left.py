@@ -10,7 +10,7 @@ from quanta.analysis import axes
 from quanta.analysis.learned.left import halfway, make_monotone, measure_left, trace
 from quanta.tasks.frequencies import zipf_frequencies
 
-few = settings(max_examples=50)
+few = settings(max_examples=30)
 
 some_curves = arrays(
     float,

@@ -36,6 +36,7 @@ def harrell(at):
     return np.mean(pairs) if pairs else np.nan
 
 
+@settings(max_examples=40)
 @given(st.lists(st.integers(0, 6), min_size=1, max_size=12))
 def test_concordance_against_all_pairs(learned_at, at):
     got = concordance(learning_times(learned_at(at))).values
@@ -144,7 +145,7 @@ def test_order_before_the_first_evaluation_is_not_known(slice_of):
     assert tabulate_q_sequence(times)["order"].tolist() == [1, 1, 3]
 
 
-@settings(max_examples=50)
+@settings(max_examples=20)
 @given(st.lists(st.lists(st.integers(0, 6), min_size=5, max_size=5), min_size=1, max_size=3))
 def test_inversions_against_all_pairs(slice_of, at):
     # Several seeds; subtasks that share an evaluation tie, those of evaluation 6 are censored.

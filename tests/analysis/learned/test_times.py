@@ -22,7 +22,7 @@ from quanta.tasks.frequencies import uniform_frequencies, zipf_frequencies
 
 STEPS = [0, 10, 100, 1000]
 
-few = settings(max_examples=50)
+few = settings(max_examples=30)
 
 
 @pytest.fixture(scope="session")
