@@ -319,7 +319,7 @@ def status(path: Path, as_json: bool) -> None:
 
     A unit is done; running, which is in the hands of a process that trains it now or later; failed, and why;
     interrupted, and continues from its checkpoint; or remaining. The time left is estimated from the units
-    that are done. Files are not checked; `quanta verify` does that.
+    that are done, or else begun. Files are not checked; `quanta verify` does that.
     """
     from quanta import RunDirectory, read_status
     from quanta.store.status import render_status

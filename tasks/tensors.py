@@ -4,13 +4,15 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
 
 from quanta.tasks.config import one_line
 from quanta.tasks.errors import QuantaError
+
+if TYPE_CHECKING:  # to read what is written about a file must not take seconds
+    from torch import Tensor
 
 MAX_HEADER_BYTES = 2**25
 """The longest header of a file, since reading one takes some twenty times its length of memory."""
@@ -39,7 +41,7 @@ class TensorFile:
         slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
         self.tensors = {name: (x.get_dtype(), tuple(x.get_shape())) for name, x in slices.items()}
 
-    def read(self, name: str) -> Tensor:
+    def read(self, name: str) -> "Tensor":
         """Read one tensor into memory of its own; KeyError if there is none of that name."""
         dtype, _ = self.tensors[name]
         if dtype not in DTYPES.values():
@@ -72,14 +74,43 @@ def open_tensors(path: str | os.PathLike[str]) -> Iterator[TensorFile]:
         If it cannot be read.
     """
     path = Path(path)
+    _check_header(path)
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            yield TensorFile(file)
+    except (SafetensorError, RuntimeError) as error:  # torch raises the latter if it cannot map the file
+        raise TensorFileError(one_line(error)) from error
+
+
+def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
+    """Read what a safetensors file says of itself, whoever wrote it, without its tensors and without torch.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Returns
+    -------
+    dict of str to str
+
+    Raises
+    ------
+    TensorFileError, OSError
+        As `open_tensors`.
+    """
+    path = Path(path)
+    _check_header(path)
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return dict(file.metadata() or {})
+    except SafetensorError as error:
+        raise TensorFileError(one_line(error)) from error
+
+
+def _check_header(path: Path) -> None:
     if path.exists() and not path.is_file():  # a pipe or a device has no end
         raise TensorFileError("expected a plain file")
     with path.open("rb") as opened:
         length = int.from_bytes(opened.read(8), "little")
     if MAX_HEADER_BYTES < length < path.stat().st_size:
         raise TensorFileError(f"header: expected at most {MAX_HEADER_BYTES} bytes, found {length}")
-    try:
-        with safe_open(path, framework="pt", device="cpu") as file:
-            yield TensorFile(file)
-    except (SafetensorError, RuntimeError) as error:  # torch raises the latter if it cannot map the file
-        raise TensorFileError(one_line(error)) from error

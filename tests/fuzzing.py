@@ -4,6 +4,7 @@
 prints a line of JSON about each. The readers, or those that are named, take turns.
 """
 
+import io
 import json
 import os
 import re
@@ -22,6 +23,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from mutations import choose, mutate_any_text, mutate_netcdf, mutate_tensors, sort_header
+from rich.console import Console
 from safetensors.torch import load_file, save_file
 
 from quanta.curves.dataset import CurvesError, load_curves, make_curves, save_curves, validate
@@ -30,6 +32,7 @@ from quanta.store.checkpoint import Checkpoint, CheckpointError
 from quanta.store.errors import StoreError
 from quanta.store.manifest import Manifest, checksum
 from quanta.store.run_directory import RunDirectory, load_population
+from quanta.store.status import read_status, render_status
 from quanta.study.spec import StudySpec, load_study
 from quanta.tasks.config import ConfigError
 from quanta.tasks.sparse_parity import MultitaskSparseParity, TaskError
@@ -291,7 +294,40 @@ class Checkpoints:
             validate(train_unit(UNIT, keeper=Checkpoint(self.path)).curves)
 
 
-READERS = (Study, Task, Curves, Run, Weights, Checkpoints)
+class HowFar:
+    """What tells how far a unit is: its manifest and its checkpoint."""
+
+    errors = StoreError
+
+    def __init__(self, folder):
+        self.run = sound_run(folder)
+        self.path = self.run.path
+        self.folder = self.run.folder(UNIT)
+        self.manifest = (self.folder / "manifest.json").read_text()
+        self.checkpoints = list(sound_checkpoints(folder))
+
+    def make(self, rng):
+        files = {
+            "manifest.json": mutate_any_text(rng, [self.manifest]),
+            "checkpoint.safetensors": mutate_tensors(rng, self.checkpoints),
+        }
+        for name, content in files.items():
+            (self.folder / name).unlink(missing_ok=True)
+            if rng.integers(3):
+                (self.folder / name).write_bytes(content)
+
+    def read(self):
+        status = read_status(self.run)
+        [unit] = status.units
+        assert 0 <= unit.n_steps <= 20
+        assert status.seconds_left is None or 0 <= status.seconds_left < np.inf
+        json.dumps(status.to_dict(), allow_nan=False)
+        shown = io.StringIO()
+        render_status(status, Console(file=shown, width=200))
+        assert all(line.isprintable() for line in shown.getvalue().split("\n"))
+
+
+READERS = (Study, Task, Curves, Run, Weights, Checkpoints, HowFar)
 
 
 class Watch:

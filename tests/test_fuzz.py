@@ -25,7 +25,10 @@ KEYS = st.sampled_from(["name", "alpha", "seed", "task", "k", "widths", "from", 
 
 WORKER = Path(__file__).with_name("fuzzing.py")
 
-READERS = {"Study", "Task", "Curves", "Run", "Weights", "Checkpoints"}
+READERS = {"Study", "Task", "Curves", "Run", "Weights", "Checkpoints", "HowFar"}
+
+NEVER_REFUSES = {"HowFar"}
+"""What it cannot read it takes for something that is not there."""
 
 SECONDS = 20
 """The most for one input, on a busy machine; on a free one the slowest take a tenth of a second."""
@@ -144,7 +147,7 @@ def test_a_few():
     answers = check(0, 300)
     # Neither all sound nor all refused at first sight, for any reader.
     found = {(answer["reader"], answer["outcome"]) for answer in answers}
-    assert found >= {(reader, "refused") for reader in READERS}
+    assert found >= {(reader, "refused") for reader in READERS - NEVER_REFUSES}
     assert found >= {(reader, "read") for reader in READERS}
 
 

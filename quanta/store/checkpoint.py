@@ -62,6 +62,7 @@ class Checkpoint:
             "format": FORMAT,
             "unit": trainer.unit.model_dump_json(),
             "n_steps": str(trainer.n_steps),
+            "seconds": repr(trainer.elapsed()),  # for whoever looks how far it is
             "sha256": _digest(state),
         }
         with atomic_write(self.path) as temporary:

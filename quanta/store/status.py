@@ -3,18 +3,18 @@
 It reads manifests, locks and the heads of checkpoints, and no curves: a look at a large study is quick.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from safetensors import SafetensorError, safe_open
-
 from quanta.store.lock import Owner, owner
 from quanta.store.manifest import CHECKPOINT, UNIT_FILES, Manifest
 from quanta.store.run_directory import RunDirectory
 from quanta.tasks.config import one_line
+from quanta.tasks.tensors import TensorFileError, read_metadata
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -35,7 +35,7 @@ class UnitStatus:
     n_steps : int
         Steps that are on disk and need not be repeated.
     seconds : float or None
-        How long it took, if it is done.
+        How long it took so far, interruptions left out, if that is known.
     owner : Owner or None
         Who trains it, if it is running.
     reason : str or None
@@ -81,17 +81,21 @@ class Status:
 
     @property
     def seconds_left(self) -> float | None:
-        """Estimate of the time left; None while no unit is done.
+        """Estimate of the time left; None while nothing tells.
 
         It is the mean time of a unit times the units left, those begun in part, shared out evenly among the
-        processes at work; for one process if there is none. Units that failed are left out.
+        processes at work; for one process if there is none. While no unit is done, those that are begun tell,
+        as if all steps took equally long. Units that failed are left out.
         """
-        seconds = [unit.seconds for unit in self.units if unit.seconds is not None]
-        if not seconds:
+        told = [unit for unit in self.units if unit.seconds is not None and unit.n_steps > 0]
+        told = [unit for unit in told if unit.state == "done"] or told
+        if not told:
             return None
+        seconds = sum((unit.seconds or 0.0) * self.steps / unit.n_steps for unit in told) / len(told)
         left = [unit for unit in self.units if unit.state in ("running", "interrupted", "remaining")]
         n_units_left = sum(1 - unit.n_steps / self.steps for unit in left)
-        return sum(seconds) / len(seconds) * n_units_left / max(1, len(self._by_owner()))
+        seconds_left = seconds * n_units_left / max(1, len(self._by_owner()))
+        return seconds_left if math.isfinite(seconds_left) else None
 
     def _by_owner(self) -> dict[str, list[UnitStatus]]:
         """Group the units that are running by who has them."""
@@ -147,15 +151,15 @@ def read_status(run: RunDirectory) -> Status:
 
 def _unit_status(name: str, folder: Path, manifest: Manifest | None, steps: int) -> UnitStatus:
     if manifest is not None and manifest.status == "done" and all((folder / f).is_file() for f in UNIT_FILES):
-        return UnitStatus(name, "done", steps, seconds=manifest.seconds, compiled_for=manifest.compiled_for)
-    n_steps = _steps_kept(folder / CHECKPOINT, steps)
+        return UnitStatus(name, "done", steps, max(0.0, manifest.seconds), compiled_for=manifest.compiled_for)
+    n_steps, seconds = _read_kept(folder / CHECKPOINT, steps)
     held_by = owner(folder)
     if held_by is not None and not (manifest is not None and _failed_since(manifest, held_by)):
-        return UnitStatus(name, "running", n_steps or 0, owner=held_by)
+        return UnitStatus(name, "running", n_steps or 0, seconds, owner=held_by)
     if manifest is not None and manifest.failure is not None:
         return UnitStatus(name, "failed", reason=manifest.failure)
     if n_steps is not None:
-        return UnitStatus(name, "interrupted", n_steps)
+        return UnitStatus(name, "interrupted", n_steps, seconds)
     return UnitStatus(name, "remaining")
 
 
@@ -168,16 +172,20 @@ def _failed_since(manifest: Manifest, held_by: Owner) -> bool:
         return False
 
 
-def _steps_kept(checkpoint: Path, steps: int) -> int | None:
-    """Read the number of steps in a checkpoint; None if there is none that can be read."""
-    if not checkpoint.is_file():
-        return None
+def _read_kept(checkpoint: Path, steps: int) -> tuple[int | None, float | None]:
+    """Read the number of steps in a checkpoint and their time in seconds; None for what cannot be read."""
     try:
-        with safe_open(checkpoint, framework="numpy") as file:
-            n_steps = int((file.metadata() or {})["n_steps"])
-    except (OSError, SafetensorError, KeyError, ValueError):  # it is not one; training begins again
-        return None
-    return n_steps if 0 <= n_steps <= steps else None
+        metadata = read_metadata(checkpoint)
+        n_steps = int(metadata["n_steps"])
+    except (OSError, TensorFileError, KeyError, ValueError):  # there is none; training begins again
+        return None, None
+    if not 0 <= n_steps <= steps:
+        return None, None
+    try:
+        seconds = float(metadata["seconds"])
+    except (KeyError, ValueError):  # before they were written there
+        return n_steps, None
+    return n_steps, seconds if 0 <= seconds < math.inf else None
 
 
 def render_status(status: Status, console: "Console") -> None:
@@ -208,7 +216,7 @@ def _sum_up(status: Status) -> str:
     n_done, n_units, n_left = len(status.of("done")), len(status.units), status.seconds_left
     line = f"{status.path}: {status.study}, {n_done} of {n_units} units done"
     if n_left is None:
-        return f"{line}; how long the rest takes is known after the first"
+        return f"{line}; how long the rest takes is not known yet"
     if n_left == 0:
         return line
     n_processes = len(status._by_owner())

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from click.testing import CliRunner
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from quanta.cli import main
@@ -22,6 +23,7 @@ from quanta.store.manifest import Manifest
 from quanta.store.run_directory import RunDirectory
 from quanta.store.status import read_status
 from quanta.sweep.units import run_sweep
+from quanta.tasks.tensors import MAX_HEADER_BYTES
 from quanta.training.trainer import StoppedError, train_unit
 
 ROOT = Path(__file__).parents[3]
@@ -121,7 +123,9 @@ class TestStatus:
             "remaining": [5],
         }
         assert [unit["n_steps"] for unit in found["units"]] == [20, 20, 0, 5, 10, 0]
-        assert [unit["seconds"] for unit in found["units"]] == [100, 300, None, None, None, None]
+        assert [unit["seconds"] for unit in found["units"]][:3] == [100, 300, None]
+        assert all(0 < unit["seconds"] < 60 for unit in found["units"][3:5])
+        assert found["units"][5]["seconds"] is None
         assert [unit["reason"] for unit in found["units"] if unit["reason"]] == ["the loss is not finite"]
         assert [unit["compiled_for"] for unit in found["units"]] == ["AVX2", "none", None, None, None, None]
         [owner] = [unit["owner"] for unit in found["units"] if unit["owner"]]
@@ -177,8 +181,32 @@ class TestStatus:
         assert seeds_in(found)["remaining"] == [0, 1, 2]
         assert found["seconds_left"] is None
         text = " ".join(run("status", directory.path).stdout.split())
-        assert "0 of 3 units done; how long the rest takes is known after the first" in text
+        assert "0 of 3 units done; how long the rest takes is not known yet" in text
         assert not (directory.path / "units").exists()
+
+    def test_while_none_is_done_those_that_are_begun_tell_how_long_it_takes(self, tiny_study, tmp_path):
+        directory = RunDirectory.create(tmp_path / "run", tiny_study.model_copy(update={"seed": (0,)}))
+        [unit] = directory.study.units()
+        leave_at(directory, unit, 5)
+        file = directory.folder(unit) / "checkpoint.safetensors"
+        kept = {"n_steps": "5", "seconds": "30.0"}
+        for seconds, left in ((None, None), ("30.0", 90), ("nan", None), ("-1", None), ("soon", None)):
+            metadata = kept | {"seconds": seconds} if seconds else {"n_steps": "5"}
+            save_file(load_file(file), file, metadata)
+            found = read_json("status", directory.path)
+            assert found["seconds_left"] == left
+            assert found["units"][0]["n_steps"] == 5
+        save_file(load_file(file), file, kept)
+        text = " ".join(run("status", directory.path).stdout.split())
+        assert "tiny, 0 of 1 units done; about 90 s left, and nobody trains them now" in text
+
+    def test_a_checkpoint_says_how_long_its_steps_took(self, tiny_study, tmp_path):
+        directory = RunDirectory.create(tmp_path / "run", tiny_study)
+        unit = directory.study.units()[0]
+        leave_at(directory, unit, 5)
+        found = read_status(directory).units[0]
+        state, _ = Checkpoint(directory.folder(unit) / "checkpoint.safetensors").read(unit)
+        assert 0 < float(state["seconds"]) <= found.seconds < float(state["seconds"]) + 10
 
     def test_nobody_at_work(self, copied):
         directory = RunDirectory(copied)
@@ -231,6 +259,19 @@ class TestStatus:
         left = mixed.folder(mixed.study.units()[3])
         (left / "checkpoint.safetensors").write_bytes(damage)
         assert seeds_in(read_json("status", mixed.path))["remaining"] == [3, 5]
+
+    def test_a_checkpoint_with_a_giant_header_is_not_opened(self, mixed, monkeypatch):
+        left = mixed.folder(mixed.study.units()[3]) / "checkpoint.safetensors"
+        save_file({}, left, {"n_steps": "5", "padding": "x" * (MAX_HEADER_BYTES + 1)})
+        opened = []
+
+        def open_and_tell(path, **options):
+            opened.append(path)
+            return safe_open(path, **options)
+
+        monkeypatch.setattr("quanta.tasks.tensors.safe_open", open_and_tell)
+        assert read_status(mixed).units[3].state == "remaining"
+        assert opened == [mixed.folder(mixed.study.units()[4]) / "checkpoint.safetensors"]
 
     @pytest.mark.parametrize("metadata", [{}, {"n_steps": "many"}, {"n_steps": "-1"}, {"n_steps": "21"}])
     def test_a_checkpoint_of_something_else_is_none(self, mixed, metadata):
@@ -352,7 +393,9 @@ class TestVerify:
         assert self.damaged(mixed.path) == {name: "not a checkpoint of this unit (it is of another unit)"}
 
     def test_units_that_left_the_axes_are_read_too(self, copied, tiny_study):
-        RunDirectory.create(copied, tiny_study.model_copy(update={"seed": (1,)}))
+        # As a hand may have written it; what is trained only adds to them.
+        shorter = tiny_study.model_copy(update={"seed": (1,)})
+        (copied / "study.json").write_text(shorter.model_dump_json())
         found = read_json("verify", copied)
         assert (found["n_units"], found["n_done"], found["damaged"]) == (1, 3, [])
         file = next((copied / "units").glob("*seed=2*")) / "curves.nc"
