@@ -18,7 +18,7 @@ worlds = importlib.import_module("benchmarks.worlds")
 sys.path.remove(str(ROOT))
 
 SMALL = worlds.Ranges(
-    n_subtasks=(30, 60),
+    n_subtasks=(24, 30),
     alpha=(0.4, 0.6),
     n_seeds=(5, 6),
     n_widths=(6, 8),
