@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from numpy.typing import NDArray
 
 from quanta.analysis import axes
 from quanta.analysis.axes import Axis
@@ -12,6 +13,8 @@ from quanta.analysis.figures import style
 from quanta.analysis.figures.data import Data, measured
 from quanta.analysis.verdict.growth import beta_window
 from quanta.analysis.verdict.tables import tabulate_time_laws, tabulate_time_laws_until
+
+Array = NDArray[np.float64]
 
 _ASIDE = 1.03
 """Factor in x by which series are set apart, so that their intervals do not cover each other."""
@@ -46,15 +49,16 @@ def plot_beta(data: Data, ax: Axes | None = None, *, axis: Axis = axes.S, confid
     ValueError
         If the axis is another.
     """
-    if axis not in (axes.S, axes.N):
+    if axis.dim not in ("step", "width"):
         raise ValueError(f"axis must be S or N to have learning times along it, not {axis.name}")
     ax = ax or style.new_axes(height=3.0)
     statistics = measured(data)
-    along_s = axis == axes.S
+    along_s = axis.dim == "step"
     table = (tabulate_time_laws_until if along_s else tabulate_time_laws)(statistics, confidence)
+    x = table["step"].to_numpy() if along_s and len(table) else statistics.base.left.values(axis)
     label = "step at which training ends" if along_s else axis.label
     ax.set(xlabel=label, ylabel="β in S$_k$ ∝ p$_k$$^{-β}$")
-    if not _draw(ax, table, "step" if along_s else "n_parameters"):
+    if not _draw(ax, table, x):
         return style.instead(ax, "too few learned to measure β")
     low, high = beta_window(statistics.here)
     ax.axhspan(low, high, color="0.92", linewidth=0, zorder=0, label=f"β = 1 ± {style.number(high - 1)}")
@@ -70,8 +74,8 @@ def plot_beta(data: Data, ax: Axes | None = None, *, axis: Axis = axes.S, confid
     return ax
 
 
-def _draw(ax: Axes, table: pd.DataFrame, x: str) -> bool:
-    """Draw the columns of a table of laws with their intervals; return whether anything is known."""
+def _draw(ax: Axes, table: pd.DataFrame, x: Array) -> bool:
+    """Draw the columns of a table of laws with their intervals at x (n,); return whether any is known."""
     drawn = False
     if table.empty:
         return drawn
@@ -79,7 +83,7 @@ def _draw(ax: Axes, table: pd.DataFrame, x: str) -> bool:
         known = table[table[name].notna()]
         if known.empty:
             continue
-        at = known[x].to_numpy(np.float64) * aside
+        at = x[table[name].notna()] * aside
         lower, upper = (known[f"{name}_{end}"].astype(np.float64) for end in ("lower", "upper"))
         ax.vlines(at, lower, upper, color=color, linewidth=0.9, alpha=0.6, zorder=2)
         ax.plot(at, known[name].to_numpy(np.float64), marker + "-", color=color, ms=3.5, lw=0.7, label=label)

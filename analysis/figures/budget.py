@@ -111,12 +111,15 @@ def plot_exponent_parts(
         return style.instead(ax, style.no_curve(axis))
     budget = statistics.here.budgets[axis.name]
     whole = mean_over_seeds(budget.exponent, confidence)
+    if not (np.abs(budget.exponent) > _ROUNDING).any():
+        changes = "does not change" if np.isfinite(budget.exponent).any() else "has no exponent"
+        return style.instead(ax, f"the loss {changes} along {axis.name}")
     rows: list[tuple[str, Array, object]] = [("mean loss", budget.exponent, "0.55")]
     rows += [(part, budget.exponents[:, i], _COLORS[part]) for i, part in enumerate(PARTS)]
     both = [PARTS.index("count"), PARTS.index("falling")]
     rows.insert(2, ("count + falling", budget.exponents[:, both].sum(axis=1), _COLORS["count"]))
     ax.axvline(0, color=style.GUIDE, linewidth=0.7)
-    if np.isfinite(whole.estimate) and axis != axes.S:
+    if np.isfinite(whole.estimate) and axis.dim != "step":
         low, high = (edge * whole.estimate for edge in COUNT_WINDOW)
         ax.axvspan(low, high, color="0.92", linewidth=0, zorder=0)
     numbers = [style.interval(whole)]

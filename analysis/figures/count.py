@@ -51,13 +51,13 @@ def plot_count(data: Data, ax: Axes | None = None, *, axis: Axis = axes.N, confi
     ax.set_yscale("symlog", linthresh=1, linscale=0.4)
     style.set_ticks(ax.yaxis, [0, *style.ticks_125(1, top)])
     ax.set(ylim=(-0.2, top), xlim=(one.x.min() / 1.2, one.x.max() * 1.2))
-    if axis == axes.N:
-        _draw_room(ax, statistics, top, confidence)
+    if axis.dim == "width":
+        _draw_room(ax, statistics, axis, top, confidence)
     else:
         colors = style.seed_colors(len(counts))
         for of_seed, color in zip(counts, colors, strict=True):
             look: dict[str, Any] = {"drawstyle": "steps-post"}
-            if axis != axes.S:
+            if axis.dim != "step":
                 look = {"marker": "o", "linestyle": "none"}
             ax.plot(one.x, of_seed, color=color, **look)
         ax.lines[-1].set_label("1 seed" if len(counts) == 1 else f"{len(counts)} seeds (shades)")
@@ -71,9 +71,9 @@ def plot_count(data: Data, ax: Axes | None = None, *, axis: Axis = axes.N, confi
     return ax
 
 
-def _draw_room(ax: Axes, statistics: Statistics, top: float, confidence: float) -> None:
+def _draw_room(ax: Axes, statistics: Statistics, axis: Axis, top: float, confidence: float) -> None:
     """Draw the counts of full networks and the bounds of the others, and n ∝ N."""
-    here, x = statistics.here, statistics.base.left.n_parameters
+    here, x = statistics.here, statistics.base.left.values(axis)
     counts, full = here.n_learned, here.is_full
     aside = _SPREAD ** (np.arange(len(counts)) - (len(counts) - 1) / 2)
     at = x * aside[:, None]
@@ -97,9 +97,11 @@ def _draw_room(ax: Axes, statistics: Statistics, top: float, confidence: float) 
     through = some & full if (some & full).any() else some
     if through.any() and x.size > 1:
         rate = style.geometric_mean((counts / x)[through])
-        ends = np.clip(rate * x[[0, -1]], 0.5, top)
-        ax.plot(ends / rate, ends, "--", color=style.GUIDE, zorder=1, label="n ∝ N")
+        ends = np.clip(rate * np.array([x.min(), x.max()]), 0.5, top)
+        ax.plot(ends / rate, ends, "--", color=style.GUIDE, zorder=1, label=f"n ∝ {axis.name}")
     gamma = mean_over_seeds(here.gamma, confidence)
+    if axis != axes.N:
+        return
     if np.isfinite(gamma.estimate):
         style.say_in_legend(ax, f"n ∝ N$^γ$ with γ = {style.interval(gamma)}")
     else:
@@ -114,5 +116,5 @@ def _draw_all_at_once(ax: Axes, statistics: Statistics, axis: Axis) -> None:
     if not seen.any() or frequency[0] == frequency[-1]:
         return
     c = style.geometric_mean((at * frequency)[seen])
-    label = f"{style.LEARNED_AT[axis.name]} ∝ 1/p$_k$"
+    label = f"{style.learned_at(axis)} ∝ 1/p$_k$"
     ax.plot(c / frequency, np.arange(1, frequency.size + 1), "--", color=style.GUIDE, zorder=1, label=label)

@@ -4,7 +4,6 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from quanta.analysis import axes
 from quanta.analysis.axes import Axis, Trace
 from quanta.analysis.learned.left import trace
 from quanta.analysis.learned.times import cross_trace
@@ -52,10 +51,10 @@ def crossings(statistics: Statistics, axis: Axis) -> tuple[Array, Array, Array]:
     ValueError
         If the axis is neither S nor D.
     """
-    if axis == axes.S:
+    if axis.dim == "step":
         widest = statistics.here.times.isel(width=-1).transpose("seed", "subtask")
         return widest["step"].values, widest["step_lower"].values, widest["step_upper"].values
-    if axis != axes.D:
+    if axis.dim != "n_train":
         raise ValueError(f"axis must be S or D, along which subtasks are learned, not {axis.name}")
     one = along(statistics, axis)
     if not one.x.size:

@@ -9,7 +9,6 @@ from typing import cast, get_args
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from quanta.analysis import axes
 from quanta.analysis.figures import style
 from quanta.analysis.figures.beta import plot_beta
 from quanta.analysis.figures.budget import plot_budget, plot_exponent_parts
@@ -17,27 +16,18 @@ from quanta.analysis.figures.count import plot_count
 from quanta.analysis.figures.data import Data, measured
 from quanta.analysis.figures.drops import plot_drops, plot_drops_by_metric
 from quanta.analysis.figures.emergence import plot_emergence_map
+from quanta.analysis.figures.expected import expect_loss
 from quanta.analysis.figures.learning import plot_learning_curves_grid
 from quanta.analysis.figures.loss import plot_loss
 from quanta.analysis.figures.order import plot_agreement, plot_consensus, plot_q_sequence
+from quanta.analysis.figures.scaling import plot_scaling_fits, plot_windows
 from quanta.analysis.figures.times import plot_drift, plot_learning_times
+from quanta.analysis.theories.multilinear import Multilinear
 from quanta.analysis.verdict.statistics import Statistics
 
 Drawing = Callable[[Statistics], Axes | Figure]
 
-ALONG: dict[str, tuple[Callable[..., Axes], tuple[axes.Axis, ...]]] = {
-    "emergence_map": (plot_emergence_map, axes.RESOURCES),
-    "loss": (plot_loss, axes.RESOURCES),
-    "count": (plot_count, axes.RESOURCES),
-    "budget": (plot_budget, axes.RESOURCES),
-    "exponent_parts": (plot_exponent_parts, axes.RESOURCES),
-    "learning_times": (plot_learning_times, (axes.S, axes.D)),
-    "drift": (plot_drift, (axes.S, axes.D)),
-    "beta": (plot_beta, (axes.N, axes.S)),
-}
-"""Figures along an axis, and the axes that each has."""
-
-OTHERS: dict[str, Drawing] = {
+_OF_SLICE: dict[str, Drawing] = {
     "learning_curves": plot_learning_curves_grid,
     "drops": plot_drops,
     "drops_by_metric": plot_drops_by_metric,
@@ -46,14 +36,39 @@ OTHERS: dict[str, Drawing] = {
     "agreement": plot_agreement,
 }
 
+_ALONG: dict[str, tuple[Callable[..., Axes], tuple[str, ...]]] = {
+    "emergence_map": (plot_emergence_map, ("width", "step", "n_train")),
+    "loss": (plot_loss, ("width", "step", "n_train")),
+    "count": (plot_count, ("width", "step", "n_train")),
+    "budget": (plot_budget, ("width", "step", "n_train")),
+    "exponent_parts": (plot_exponent_parts, ("width", "step", "n_train")),
+    "windows": (plot_windows, ("width", "step", "n_train")),
+    "scaling_fits": (plot_scaling_fits, ("width", "step", "n_train")),
+    "learning_times": (plot_learning_times, ("step", "n_train")),
+    "drift": (plot_drift, ("step", "n_train")),
+    "beta": (plot_beta, ("width", "step")),
+}
+"""Figures along an axis, and the dimensions along which each is drawn."""
+
+_WITH_THEORY = ("loss", "windows")
+
 
 def drawings(statistics: Statistics) -> Iterator[tuple[str, Drawing]]:
-    """Name every figure of a slice, with the function that draws it; along an axis where that varies."""
-    yield from OTHERS.items()
-    for name, (draw, has) in ALONG.items():
-        for axis in has:
-            if axis.name in statistics.base.traces:
-                yield f"{name}_{axis.name}", partial(draw, axis=axis)
+    """Name every figure of a slice, with the function that draws it.
+
+    Yields
+    ------
+    (str, callable)
+        Along every axis with three places or more; what theory expects is the multilinear model at constants
+        that are fitted to times and counts.
+    """
+    yield from _OF_SLICE.items()
+    for axis in (one.axis for one in statistics.base.traces.values()):
+        expected = expect_loss(statistics, axis, Multilinear)
+        for name, (draw, dims) in _ALONG.items():
+            if axis.dim in dims:
+                options = {"expected": expected} if name in _WITH_THEORY else {}
+                yield f"{name}_{axis.name}", partial(draw, axis=axis, **options)
 
 
 def save_figures(data: Data, folder: str | os.PathLike[str], *, format: style.Format = "png") -> list[Path]:

@@ -1,28 +1,16 @@
 """The mean loss along an axis, its measured exponent, and what theories expect."""
 
-from collections.abc import Callable, Mapping
-
 import numpy as np
-import seaborn as sns
 from matplotlib.axes import Axes
-from numpy.typing import NDArray
 
 from quanta.analysis import axes
-from quanta.analysis.axes import Axis, Trace
+from quanta.analysis.axes import Axis
 from quanta.analysis.figures import style
 from quanta.analysis.figures.data import Data, along, measured
+from quanta.analysis.figures.expected import Expected
 from quanta.analysis.fits.intervals import mean_over_seeds
 from quanta.analysis.theories.quanta import expected_exponents
 from quanta.analysis.verdict.statistics import Statistics
-
-Array = NDArray[np.float64]
-
-Expected = Mapping[str, Callable[[Array], Array]]
-"""What theories expect: by its name, a function from places along the axis to the mean loss in bits."""
-
-_THEORIES = [style.THEORY, *(sns.color_palette("colorblind")[i] for i in (2, 4, 9))]
-_INSIDE = 1e-9
-"""Places at the ends of a window are in it, whatever the rounding."""
 
 
 @style.applied()
@@ -47,7 +35,8 @@ def plot_loss(
     axis : Axis, default N
         A resource.
     expected : mapping of str to callable, optional
-        From the name of a theory a function from places x (n,) to the mean loss in bits (n,).
+        From the name of a theory a function from places x (n,) to the mean loss in bits (n,), as of
+        `quanta.analysis.figures.expected.expect_loss`; four at most.
     confidence : float, default 0.9
         Nominal coverage of the exponent's interval over seeds.
     """
@@ -61,44 +50,32 @@ def plot_loss(
     ax.set(xscale="log", yscale="log" if (loss > 0).any() else "linear")
     positive = (loss > 0).all(axis=0)  # only these have a logarithm
     mean = np.exp(np.log(np.where(positive, loss, np.nan)).mean(axis=0))
-    draw = style.draw_seed_lines if axis == axes.S else style.draw_seeds
+    draw = style.draw_seed_lines if axis.dim == "step" else style.draw_seeds
     draw(ax, one.x, loss, mean, "geometric mean")
-    inside = positive & _window(statistics, axis, one)
-    _draw_exponent(ax, statistics, axis, one.x[inside], mean[inside], confidence)
-    for (name, function), color in zip((expected or {}).items(), _THEORIES, strict=False):
-        x = np.geomspace(one.x.min(), one.x.max(), 400)
-        y = np.asarray(function(x), dtype=np.float64)
-        ax.plot(x, np.where(y > 0, y, np.nan), color=color, label=name, zorder=1)
+    _draw_exponent(ax, statistics, axis, confidence)
+    x = np.geomspace(one.x.min(), one.x.max(), 400)
+    for (name, function), color in zip((expected or {}).items(), style.THEORIES, strict=False):
+        y = function(x)
+        if (y > 0).any():
+            ax.plot(x, np.where(y > 0, y, np.nan), color=color, label=name, zorder=2)
     style.readable_log_ticks(ax.xaxis, ax.yaxis)
     style.legend_above(ax)
     return ax
 
 
-def _window(statistics: Statistics, axis: Axis, one: Trace) -> NDArray[np.bool_]:
-    """Places (X,) of which the exponent is; along S those in the mean window of the seeds."""
-    if axis != axes.S:
-        return np.ones(one.x.size, dtype=bool)
-    known = [end[np.isfinite(end)] for end in statistics.here.window]
-    if not known[0].size:
-        return np.zeros(one.x.size, dtype=bool)
-    first, last = (style.geometric_mean(end) for end in known)
-    return (one.x >= first * (1 - _INSIDE)) & (one.x <= last * (1 + _INSIDE))
-
-
-def _draw_exponent(
-    ax: Axes, statistics: Statistics, axis: Axis, x: Array, mean: Array, confidence: float
-) -> None:
+def _draw_exponent(ax: Axes, statistics: Statistics, axis: Axis, confidence: float) -> None:
     """Draw the measured exponent, and that of infinitely many subtasks, through the middle of points."""
-    exponent = mean_over_seeds(statistics.here.loss_exponent(axis), confidence)
     symbol = rf"$\alpha_{{{axis.name}}}$"
-    if not np.isfinite(exponent.estimate) or np.unique(x).size < 2:
+    exponent = mean_over_seeds(statistics.here.loss_exponent(axis), confidence)
+    if not np.isfinite(exponent.estimate):
         style.say_in_legend(ax, f"no exponent {symbol}: too few places with a loss to explain")
         return
-    middle, ends = style.geometric_mean(x), np.array([x.min(), x.max()])
-    height = style.geometric_mean(mean)
+    x, loss = statistics.here.loss_points(axis)
+    middle, height = style.geometric_mean(x), style.geometric_mean(loss)
+    ends = np.array([x.min(), x.max()])
     label = f"{symbol} = {style.interval(exponent)}"
     ax.plot(ends, height * (ends / middle) ** -exponent.estimate, color=style.FITTED, label=label, zorder=3)
-    infinite = expected_exponents(statistics.base.alpha)[axis.exponent]
+    infinite = expected_exponents(statistics.base.alpha).get(axis.exponent)
     if infinite is not None:
         label = f"infinite K: {symbol} = {style.number(infinite)}"
         ax.plot(ends, height * (ends / middle) ** -infinite, "--", color=style.GUIDE, label=label, zorder=1)

@@ -41,6 +41,9 @@ _COLORBLIND = sns.color_palette("colorblind")
 MEASURED, FITTED, THEORY = "black", _COLORBLIND[0], _COLORBLIND[1]
 """Colours of data, of what was fitted to them, and of what theory expects."""
 
+THEORIES = (THEORY, _COLORBLIND[2], _COLORBLIND[4], _COLORBLIND[9])
+"""Colours of several theories beside each other."""
+
 GUIDE = "0.5"
 """Colour of reference lines, which hold no data."""
 
@@ -49,9 +52,6 @@ ORDERED_COLORS = ListedColormap(sns.color_palette("viridis", 280)[:256], name="o
 
 RANK_LABEL = "subtask (frequency rank)"
 """Name of an axis or a colour bar of ranks."""
-
-LEARNED_AT = {"S": "S$_k$", "D": "D$_k$"}
-"""How the step, or the number of examples, is called at which subtask k is learned."""
 
 LOSS_COLORS = "cividis"
 """Colours of a loss drawn as an area."""
@@ -240,6 +240,11 @@ def draw_seed_lines(
     ax.plot(x, by_seed.T, color="0.7", linewidth=0.8)
     ax.lines[-1].set_label(f"{len(by_seed)} seeds")
     ax.plot(x, mean, color=MEASURED, label=mean_name)
+
+
+def learned_at(axis: Axis) -> str:
+    """Name the step, or the number of examples, at which subtask k is learned."""
+    return f"{axis.name}$_k$"
 
 
 def no_places(axis: Axis) -> str:

@@ -18,8 +18,8 @@ Array = NDArray[np.float64]
 
 _PARTS = {4: "quarters", 2: "halves", 1: "all ranks"}
 _CENSORED = {
-    "S": ("learned by the first evaluation", "not learned by the last"),
-    "D": ("learned with the fewest examples", "not learned with the most"),
+    "step": ("learned by the first evaluation", "not learned by the last"),
+    "n_train": ("learned with the fewest examples", "not learned with the most"),
 }
 
 
@@ -48,11 +48,11 @@ def plot_learning_times(
     statistics = measured(data)
     at, lower, upper = crossings(statistics, axis)
     frequency = statistics.base.left.frequency
-    symbol = style.LEARNED_AT[axis.name]
-    ax.set(xscale="log", yscale="log", xlabel="frequency p$_k$", ylabel=f"{axis.title} learned {symbol}")
+    label = f"{axis.title} learned {style.learned_at(axis)}"
+    ax.set(xscale="log", yscale="log", xlabel="frequency p$_k$", ylabel=label)
     learned = np.isfinite(upper)
     seen = learned & (lower > 0)
-    early, late = _CENSORED[axis.name]
+    early, late = _CENSORED[axis.dim]
     kinds = (
         ("learned", "o", seen, at),
         (early, "v", learned & (lower <= 0), upper),
@@ -67,7 +67,7 @@ def plot_learning_times(
         if chosen.any():
             ax.lines[-1].set_label(label)
     if not (learned | (lower > 0)).any():
-        text = "no evaluation after step 0" if axis == axes.S else style.no_places(axis)
+        text = "no evaluation after step 0" if axis.dim == "step" else style.no_places(axis)
         return style.instead(ax, text)
     if seen.any() and frequency[0] > frequency[-1]:
         ends = np.array([frequency[seen.any(axis=0)].max(), frequency[seen.any(axis=0)].min()])
@@ -126,8 +126,8 @@ def plot_drift(data: Data, ax: Axes | None = None, *, axis: Axis = axes.S, confi
     statistics = measured(data)
     at, lower, upper = crossings(statistics, axis)
     frequency = statistics.base.left.frequency
-    unit = "steps" if axis == axes.S else "examples"
-    ax.set(xscale="log", xlabel=style.RANK_LABEL, ylabel=f"{style.LEARNED_AT[axis.name]} p$_k$ ({unit})")
+    unit = "steps" if axis.dim == "step" else "examples"
+    ax.set(xscale="log", xlabel=style.RANK_LABEL, ylabel=f"{style.learned_at(axis)} p$_k$ ({unit})")
     seen = np.isfinite(upper) & (lower > 0)
     if not seen.any():
         return style.instead(ax, "nothing seen being learned")

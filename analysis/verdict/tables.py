@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from quanta.analysis.fits.comparison import compare_models
+from quanta.analysis.axes import Axis
+from quanta.analysis.fits.comparison import Rival, compare_models
 from quanta.analysis.fits.curves import CURVES
 from quanta.analysis.fits.errors import TooFewPoints
 from quanta.analysis.fits.intervals import Interval, mean_over_seeds
@@ -257,13 +258,10 @@ def tabulate_models(statistics: Statistics) -> pd.DataFrame:
         One row an (axis, model), the best of an axis first: axis, model, the columns of
         `quanta.analysis.fits.comparison.Rival`, and `parameters` as JSON.
     """
-    here, rows = statistics.here, []
-    chance = float(statistics.base.left.chance.mean())
+    rows = []
     for axis in (one.axis for one in statistics.base.traces.values()):
-        x, loss = here.loss_points(axis)
-        curves = (*CURVES, FiniteK(statistics.base.left.frequency, chance))
         try:
-            rivals = compare_models(x, loss, curves)
+            rivals = compare_along(statistics, axis)
         except TooFewPoints:
             continue
         for rival in rivals:
@@ -271,6 +269,33 @@ def tabulate_models(statistics: Statistics) -> pd.DataFrame:
             row = {name: getattr(rival, name) for name in _OF_RIVAL}
             rows.append({"axis": axis.name, **row, "parameters": json.dumps(parameters)})
     return pd.DataFrame(rows, columns=["axis", *_OF_RIVAL, "parameters"])
+
+
+def compare_along(statistics: Statistics, axis: Axis, hold_out: float = 2.0) -> tuple[Rival, ...]:
+    """Compare rival laws of the mean loss along an axis, that of finitely many quanta among them.
+
+    Parameters
+    ----------
+    statistics : Statistics
+    axis : Axis
+        Along which there are three places or more.
+    hold_out : float, default 2
+        As in `quanta.analysis.fits.comparison.compare_models`.
+
+    Returns
+    -------
+    tuple of Rival
+        The best first.
+
+    Raises
+    ------
+    TooFewPoints
+        If the points allow no fit at all, or none can be held out.
+    """
+    x, loss = statistics.here.loss_points(axis)
+    chance = float(statistics.base.left.chance.mean())
+    curves = (*CURVES, FiniteK(statistics.base.left.frequency, chance))
+    return compare_models(x, loss, curves, hold_out=hold_out)
 
 
 _OF_RIVAL = ("model", "forecast_error", "n_held_out", "score", "difference", "difference_stderr", "message")
