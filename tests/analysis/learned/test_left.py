@@ -7,6 +7,7 @@ from scipy.optimize import lsq_linear
 from sklearn.isotonic import IsotonicRegression
 
 from quanta.analysis import axes
+from quanta.analysis.axes import Axis
 from quanta.analysis.learned.left import halfway, make_monotone, measure_left, trace
 from quanta.tasks.frequencies import zipf_frequencies
 
@@ -310,9 +311,19 @@ class TestTrace:
         assert got.left.shape == got.at_half.shape == (2, 0, 2)
         assert not got.is_a_curve
 
+    def test_along_another_resource_of_the_curves(self, slice_of):
+        """One more resource is a variable of the curves and an `Axis`, and no edit."""
+        loss = np.random.default_rng(5).uniform(size=(1, 3, 4, 2))
+        curves = slice_of(loss, [0.5, 0.5]).assign(flops=("width", [30.0, 10.0, 20.0]))
+        got = trace(measure_left(curves), Axis("C", "compute", "width", "flops", "resource"))
+        assert got.x.tolist() == [10, 20, 30]
+        np.testing.assert_array_equal(got.left, measure_left(curves).end[-1][:, [1, 2, 0]])
+
     @pytest.mark.parametrize("axis", [axes.ALPHA, axes.K])
     def test_refuses_a_condition(self, left, axis):
-        with pytest.raises(ValueError, match=f"axis must be a resource, N, S or D, not {axis.name}"):
+        with pytest.raises(
+            ValueError, match=f"axis must be a resource, along width, n_train or step, not {axis.name}"
+        ):
             trace(left, axis)
 
 

@@ -332,6 +332,15 @@ class TestTimeBounds:
         assert time_bounds(times, 0)[0].tolist() == [[9, 10]]
         assert time_bounds(times, 1)[0].tolist() == [[18, 27]]
 
+    def test_until_a_step_is_as_if_training_had_ended_there(self, quanta_world):
+        curves = quanta_world(scatter=0.3)
+        for end in (2, 50, 90):
+            cut = curves.isel(step=slice(end))
+            expected = time_bounds(learning_times(cut))
+            found = time_bounds(learning_times(curves), until=float(cut["step"][-1]))
+            for got, wanted in zip(found, expected, strict=True):
+                np.testing.assert_allclose(got, wanted, rtol=1e-6)
+
     def test_nothing_learned_bounds_nothing(self):
         lower, upper = time_bounds(times_of([[[NEVER, NEVER]]]))
         assert (lower.tolist(), upper.tolist()) == ([[0, 0]], [[NEVER, NEVER]])
