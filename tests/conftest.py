@@ -11,6 +11,7 @@ from quanta.cli import main
 from quanta.store.run_directory import RunDirectory
 from quanta.study.spec import load_study
 from quanta.sweep.units import run_sweep
+from quanta.training import gather
 from quanta.training import population as population_module
 from quanta.training.kernel import find_compiler
 
@@ -81,7 +82,7 @@ def on_path(request, monkeypatch):
     in_torch = isinstance(request.param, str)
     request.getfixturevalue("no_kernel" if in_torch else "compiler")
     if request.param == "by_product":
-        monkeypatch.setattr(population_module, "add_rows_", population_module.add_rows_by_product_)
+        monkeypatch.setattr(gather, "add_rows_", gather.add_rows_by_product_)
 
     def take(population):
         compiled = not in_torch and population.n_hidden_layers == 1

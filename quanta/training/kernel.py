@@ -228,15 +228,28 @@ class LadderKernel:
         if n_threads < 1:
             raise ValueError(f"n_threads must be at least 1, not {n_threads}")
         n_samples, n_subtasks = len(tensors["subtask"]), self._sizes["n_subtasks"]
+        n_bits, H, G = self._sizes["n_bits"], self._sizes["n_columns"], self._sizes["n_members"]
         expected = {
             "subtask": (torch.int64, (n_samples,)),
-            "bits": (torch.uint8, (n_samples, self._sizes["n_bits"])),
+            "bits": (torch.uint8, (n_samples, n_bits)),
             "label": (torch.uint8, (n_samples,)),
+            "embedding": (self._dtype, (n_subtasks, H)),
+            "weight": (self._dtype, (n_bits, H)),
+            "bias": (self._dtype, (H,)),
+            "readout": (self._dtype, (H,)),
+            "offset": (self._dtype, (G,)),
+            "d_embedding": (self._dtype, (n_subtasks, H)),
+            "d_weight": (self._dtype, (n_bits, H)),
         }
-        for name, (dtype, shape) in expected.items():
-            if name in tensors and (tensors[name].dtype != dtype or tensors[name].shape != shape):
-                found = f"{tensors[name].dtype} {tuple(tensors[name].shape)}"
-                raise ValueError(f"{name} must be {dtype} of shape {shape}, not {found}")
+        for name, tensor in tensors.items():
+            dtype, shape = expected.get(name, (tensor.dtype, tensor.shape))
+            if tensor.device.type != "cpu":
+                raise ValueError(f"{name} must be on the cpu, not on {tensor.device}")
+            if tensor.dtype != dtype or tensor.shape != shape:
+                found = f"{tensor.dtype} {tuple(tensor.shape)}"
+                raise ValueError(f"{name} must be {dtype} of shape {tuple(shape)}, not {found}")
+            if name.startswith("d_") and not tensor.is_contiguous():
+                raise ValueError(f"{name} must be contiguous, since it is written to")
         if n_samples:
             low, high = (int(value) for value in tensors["subtask"].aminmax())
             if low < 0 or high >= n_subtasks:

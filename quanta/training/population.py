@@ -12,14 +12,15 @@ Each member is the MLP of the paper with two logits; as cross-entropy depends on
 the difference, the *margin* (log-odds of label 1), is computed.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from quanta.training import gather
 from quanta.training.kernel import LadderKernel
 
 SLICE_ROWS = 512
@@ -28,8 +29,8 @@ SLICE_ROWS = 512
 BLOCK_COLUMNS = 512
 """Hidden units worked on at a time on a CPU, for the same reason; a wider member is a block of its own."""
 
-ONE_HOT_ELEMENTS = 2**25
-"""Elements of the one-hot codes held at a time, where rows are summed by a product with them."""
+DTYPES = (torch.float32, torch.float64)
+"""Types of parameters: in float16 the gradient of one sample in many would be rounded to nothing."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Population(nn.Module):
     n_hidden_layers : int, default 1
         Hidden layers of each member. One is the fast path.
     dtype : torch.dtype, default float32
-        Type of parameters and activations.
+        Type of parameters and activations: float32 or float64.
     device : torch.device or str, default "cpu"
         Where the parameters live.
     bf16 : bool, default False
@@ -69,8 +70,8 @@ class Population(nn.Module):
 
     Notes
     -----
-    On a CPU, with one hidden layer and where there is a C compiler, it computes with `quanta.training.kernel`, which
-    is faster, and equal but for rounding.
+    On a CPU, with one hidden layer and where there is a C compiler, it computes with the compiled code of
+    `quanta.training.kernel`, which is faster, and equal but for rounding.
     """
 
     def __init__(
@@ -86,13 +87,12 @@ class Population(nn.Module):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
-        if bf16 and (n_hidden_layers > 1 or dtype != torch.float32):
-            raise ValueError(f"bf16 must have one hidden layer in float32, not {n_hidden_layers} in {dtype}")
         self.bf16 = bf16
         self.widths = tuple(widths)
         self.n_subtasks = n_subtasks
         self.n_bits = n_bits
         self.n_hidden_layers = n_hidden_layers
+        self._check_dtype(dtype)
         self.n_threads = torch.get_num_threads()
 
         def uniform(*shape: int, fan_in: int) -> Tensor:
@@ -116,10 +116,37 @@ class Population(nn.Module):
             rows[:, column] = 1
         self.membership: Tensor
         self.register_buffer("membership", membership, persistent=False)
+        self._choose_path()
+
+    def _check_dtype(self, dtype: torch.dtype) -> None:
+        if dtype not in DTYPES:
+            raise ValueError(f"dtype must be {' or '.join(map(str, DTYPES))}, not {dtype}")
+        if self.bf16 and (self.n_hidden_layers > 1 or dtype != torch.float32):
+            raise ValueError(
+                f"bf16 must have one hidden layer in float32, not {self.n_hidden_layers} in {dtype}"
+            )
+
+    def _choose_path(self) -> None:
+        """Choose how to compute, by the type of the parameters and where they are."""
         self._kernel = self._load_kernel()
         on_cpu = self.weight.device.type == "cpu"
-        self._blocks = _blocks(self.widths, BLOCK_COLUMNS if on_cpu else total)
+        self._blocks = _blocks(self.widths, BLOCK_COLUMNS if on_cpu else sum(self.widths))
         self._most_columns = max(block.columns.stop - block.columns.start for block in self._blocks)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Change the type of all parameters or move them, as `to`, `double` and `cuda` do."""
+        self._check_dtype(fn(torch.zeros(1, dtype=self.weight.dtype, device=self.weight.device)).dtype)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        self._choose_path()
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Compiled code cannot be copied or written to a file, and may not be there where that is read.
+        return {name: value for name, value in self.__dict__.items() if name != "_kernel"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        self._choose_path()
 
     def forward(self, subtask: Tensor, bits: Tensor) -> Tensor:
         """Margins of all members.
@@ -134,7 +161,7 @@ class Population(nn.Module):
         Tensor, shape (B, G)
             Log-odds of label 1, in nats.
         """
-        rows = _look_up(self.embedding + self.bias, subtask)
+        rows = gather.look_up(self.embedding + self.bias, subtask)
         hidden = torch.addmm(rows, bits.to(rows.dtype), self._product_term(self.weight)).relu()
         n_members = len(self.widths)
         for start in range(0, len(self.hidden_weight), n_members):
@@ -188,10 +215,13 @@ class Population(nn.Module):
     def _compute_gradients_compiled(
         self, kernel: LadderKernel, subtask: Tensor, bits: Tensor, label: Tensor
     ) -> None:
-        d_embedding = _gradient(self.embedding)
-        results = {"d_embedding": d_embedding, "d_weight": _gradient(self.weight)}
+        gradients = {"d_embedding": _gradient(self.embedding), "d_weight": _gradient(self.weight)}
+        results = {name: gradient.contiguous() for name, gradient in gradients.items()}
         found = kernel.gradients(subtask, bits, label, self._kernel_parameters() | results, self.n_threads)
-        torch.sum(d_embedding, 0, out=_gradient(self.bias))
+        for name, gradient in gradients.items():
+            if gradient is not results[name]:  # it was not contiguous
+                gradient.copy_(results[name])
+        torch.sum(results["d_embedding"], 0, out=_gradient(self.bias))
         _set_opposite(_gradient(self.readout_weight), found["d_readout"])
         _set_opposite(_gradient(self.readout_bias), found["d_offset"])
 
@@ -261,7 +291,7 @@ class Population(nn.Module):
                 d_offset[members] += delta.sum(0)
                 torch.mm(delta, own_readout.T, out=dz).mul_(h.sign_())
                 d_weight[:, columns].addmm_(inputs.T, self._product_term(dz))
-                add_rows_(d_embedding[:, columns], codes, dz)
+                gather.add_rows_(d_embedding[:, columns], codes, dz)
         torch.sum(d_embedding, 0, out=_gradient(self.bias))
         _set_opposite(_gradient(self.readout_weight), (d_readout.T * self.membership).sum(1))
         _set_opposite(_gradient(self.readout_bias), d_offset)
@@ -326,57 +356,6 @@ def count_parameters(width: int, n_subtasks: int, n_bits: int, n_hidden_layers: 
     first = (n_subtasks + n_bits + 1) * width
     deeper = (n_hidden_layers - 1) * (width + 1) * width
     return first + deeper + 2 * width + 2
-
-
-def add_rows_(total: Tensor, index: Tensor, rows: Tensor) -> None:
-    """Add each row to the row of `total` that its index names, in an order that never changes.
-
-    On a CPU one after another. Elsewhere that would need atomic additions, whose order, and with it the
-    rounding, differs from run to run; there it is a product with the one-hot codes, summed by rows::
-
-        total += one_hot(index)ᵀ rows
-
-    Parameters
-    ----------
-    total : Tensor, shape (K, H)
-        Changed in place.
-    index : Tensor of int64, shape (B,)
-    rows : Tensor, shape (B, H)
-    """
-    if total.device.type == "cpu":
-        total.index_add_(0, index, rows)
-    else:
-        add_rows_by_product_(total, index, rows)
-
-
-def add_rows_by_product_(total: Tensor, index: Tensor, rows: Tensor) -> None:
-    """As `add_rows_`, by products with one-hot codes: no atomic additions, and all shapes are static."""
-    code = torch.arange(len(total), device=total.device)
-    at_a_time = max(1, ONE_HOT_ELEMENTS // len(total))
-    for part, values in zip(torch.split(index, at_a_time), torch.split(rows, at_a_time), strict=True):
-        total.addmm_((part == code[:, None]).to(rows.dtype), values)
-
-
-class _RowLookup(torch.autograd.Function):
-    """Rows of a table by their index, with a gradient by `add_rows_`."""
-
-    @staticmethod
-    def forward(ctx: Any, table: Tensor, index: Tensor) -> Tensor:
-        ctx.save_for_backward(index)
-        ctx.table_shape = table.shape
-        return table.index_select(0, index)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Any) -> tuple[Tensor, None]:
-        (index,) = ctx.saved_tensors
-        total = gradients[0].new_zeros(ctx.table_shape)
-        add_rows_(total, index, gradients[0])
-        return total, None
-
-
-def _look_up(table: Tensor, index: Tensor) -> Tensor:
-    rows: Tensor = _RowLookup.apply(table, index)  # type: ignore[no-untyped-call]
-    return rows
 
 
 def _blocks(widths: Sequence[int], most_columns: int) -> tuple[_Block, ...]:

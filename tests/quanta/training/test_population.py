@@ -1,5 +1,6 @@
 """Shapes: B samples, K = 6 subtasks, n = 9 bits, G members."""
 
+import copy
 import math
 from unittest.mock import patch
 
@@ -12,6 +13,7 @@ from torch.nn import functional
 
 from quanta.tasks.sparse_parity import MultitaskSparseParity
 from quanta.tasks.spec import TaskSpec
+from quanta.training import gather
 from quanta.training import population as module
 from quanta.training.population import Population, count_parameters
 
@@ -203,6 +205,148 @@ class TestGradients:
         assert norms == pytest.approx(alone, rel=1e-12)
 
 
+def gradients(population, batch):
+    population.compute_gradients(*batch)
+    return {name: parameter.grad.clone() for name, parameter in population.named_parameters()}
+
+
+def check_same(population, expected, dtype=torch.float64):
+    """Whether a population predicts and learns as another that was made in its type."""
+    batch = TASK.sample(50, generator(1))
+    assert {x.dtype for x in (*population.parameters(), population.membership)} == {dtype}
+    assert population.is_compiled == expected.is_compiled
+    assert torch.equal(
+        population.predict(batch.subtask, batch.bits), expected.predict(batch.subtask, batch.bits)
+    )
+    wanted = gradients(expected, batch)
+    assert all(torch.equal(found, wanted[name]) for name, found in gradients(population, batch).items())
+
+
+class TestUses:
+    """What a user may do with any module, on each path."""
+
+    @depths
+    def test_another_type(self, on_path, n_hidden_layers):
+        narrow = on_path(make_population(n_hidden_layers=n_hidden_layers, dtype=torch.float32))
+        expected = on_path(make_population(n_hidden_layers=n_hidden_layers))
+        expected.load_state_dict(narrow.state_dict())
+        check_same(narrow.double(), expected)
+        check_same(
+            narrow.float(), on_path(make_population(WIDTHS, n_hidden_layers, torch.float32)), torch.float32
+        )
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda population: population.half(),
+            lambda population: population.bfloat16(),
+            lambda population: population.to(torch.float16),
+            lambda population: population.type(torch.complex64),
+        ],
+    )
+    def test_a_type_that_is_too_coarse_is_refused(self, on_path, change):
+        population = on_path(make_population())
+        with pytest.raises(
+            ValueError, match=r"dtype must be torch\.float32 or torch\.float64, not torch\.\w+16|complex64"
+        ):
+            change(population)
+        check_same(population, on_path(make_population()))
+        with pytest.raises(
+            ValueError, match=r"dtype must be torch\.float32 or torch\.float64, not torch\.float16"
+        ):
+            make_population(dtype=torch.float16)
+
+    def test_bf16_stays_in_float32(self):
+        population = Population(WIDTHS, 6, 9, bf16=True)
+        with pytest.raises(
+            ValueError, match=r"bf16 must have one hidden layer in float32, not 1 in torch\.float64"
+        ):
+            population.double()
+        assert population.float().weight.dtype == torch.float32
+
+    @depths
+    def test_a_copy(self, on_path, n_hidden_layers):
+        population = on_path(make_population(n_hidden_layers=n_hidden_layers))
+        copied = copy.deepcopy(population)
+        assert copied.n_threads == population.n_threads
+        check_same(copied, population)
+        with torch.no_grad():
+            copied.weight.zero_()
+        assert population.weight.abs().min() > 0
+
+    @depths
+    def test_a_file(self, on_path, n_hidden_layers, tmp_path):
+        population = on_path(make_population(n_hidden_layers=n_hidden_layers))
+        torch.save(population, tmp_path / "population.pt")
+        check_same(torch.load(tmp_path / "population.pt", weights_only=False), population)
+
+    def test_a_file_where_there_is_no_compiler(self, compiler, tmp_path, request):
+        population = make_population()
+        torch.save(population, tmp_path / "population.pt")
+        request.getfixturevalue("no_kernel")
+        there = torch.load(tmp_path / "population.pt", weights_only=False)
+        assert (population.is_compiled, there.is_compiled) == (True, False)
+        batch = TASK.sample(50, generator(1))
+        # Sums of at most 24 terms of order 1, in another order.
+        torch.testing.assert_close(
+            there.predict(batch.subtask, batch.bits),
+            population.predict(batch.subtask, batch.bits),
+            rtol=0,
+            atol=1e-14,
+        )
+
+    def test_another_device(self, on_path):
+        population = on_path(make_population())
+        assert not population.to("meta").is_compiled
+        assert population.to_empty(device="cpu").is_compiled == make_population().is_compiled
+
+    def test_gradients_that_are_not_contiguous(self, on_path):
+        population = on_path(make_population())
+        batch = TASK.sample(50, generator(1))
+        expected = gradients(population, batch)
+        held = {}
+        for name, parameter in population.named_parameters():
+            # Every second element of something larger, as in a buffer for all gradients.
+            room = torch.full((*parameter.shape, 2), torch.nan, dtype=parameter.dtype)
+            parameter.grad = held[name] = room[..., 0]
+            assert not parameter.grad.is_contiguous()
+        population.compute_gradients(*batch)
+        for name, parameter in population.named_parameters():
+            assert parameter.grad is held[name]
+            # Sums of at most 50 terms below 1, in another order.
+            torch.testing.assert_close(held[name], expected[name], rtol=0, atol=1e-14)
+
+    def test_parameters_that_are_not_contiguous(self, on_path):
+        population, expected = (on_path(make_population()) for _ in range(2))
+        for parameter in (population.embedding, population.weight):
+            parameter.data = parameter.data.T.contiguous().T
+            assert not parameter.is_contiguous()
+        batch = TASK.sample(50, generator(1))
+        wanted = gradients(expected, batch)
+        for name, found in gradients(population, batch).items():
+            torch.testing.assert_close(found, wanted[name], rtol=0, atol=1e-14)
+        margins = [each.predict(batch.subtask, batch.bits) for each in (population, expected)]
+        torch.testing.assert_close(*margins, rtol=0, atol=1e-14)
+
+    def test_weights_of_another_type_put_in_by_hand_are_refused(self, compiler):
+        population = make_population()
+        batch = TASK.sample(50, generator(1))
+        population.weight.data = population.weight.data.float()
+        with pytest.raises(
+            ValueError, match=r"weight must be torch\.float64 of shape \(9, 32\), not torch\.float32"
+        ):
+            population.predict(batch.subtask, batch.bits)
+        with pytest.raises(
+            ValueError, match=r"weight must be torch\.float64 of shape \(9, 32\), not torch\.float32"
+        ):
+            population.compute_gradients(*batch)
+
+    def test_a_batch_on_another_device_is_refused(self, compiler):
+        subtask, bits, _ = TASK.sample(50, generator(1))
+        with pytest.raises(ValueError, match="bits must be on the cpu, not on meta"):
+            make_population().predict(subtask, bits.to("meta"))
+
+
 class TestAddRows:
     @given(st.integers(1, 7), st.lists(st.integers(0, 6), max_size=40), st.integers(1, 60))
     def test_by_product_is_one_after_another(self, n_rows, codes, elements):
@@ -212,9 +356,9 @@ class TestAddRows:
         expected, by_product = total.clone(), total.clone()
         for code, row in zip(index.tolist(), rows, strict=True):
             expected[code] += row
-        module.add_rows_(total, index, rows)
-        with patch.object(module, "ONE_HOT_ELEMENTS", elements):
-            module.add_rows_by_product_(by_product, index, rows)
+        gather.add_rows_(total, index, rows)
+        with patch.object(gather, "ONE_HOT_ELEMENTS", elements):
+            gather.add_rows_by_product_(by_product, index, rows)
         # Sums of at most 41 terms below 1, in another order.
         torch.testing.assert_close(total, expected, rtol=0, atol=1e-13)
         torch.testing.assert_close(by_product, expected, rtol=0, atol=1e-13)
