@@ -1,4 +1,3 @@
-import itertools
 import math
 
 import numpy as np
@@ -40,8 +39,7 @@ class TestRanking:
         scores = [rival.score for rival in others if not math.isnan(rival.score)]
         assert scores == sorted(scores)
 
-    @pytest.mark.parametrize("n_seeds", [1, 3])
-    @pytest.mark.parametrize("dtype", [np.float64, np.float32])
+    @pytest.mark.parametrize(("dtype", "n_seeds"), [(np.float64, 1), (np.float32, 3)])
     @pytest.mark.parametrize(
         ("truth", "expected"),
         [
@@ -70,7 +68,7 @@ class TestRanking:
     def test_does_not_depend_on_the_order_given(self):
         y, curves = seeds(3 * N**-0.4), (*CURVES[:3], FiniteK(P))
         models = [rival.model for rival in compare_models(N, y, curves)]
-        for order in itertools.permutations(curves):
+        for order in (curves[::-1], curves[2:] + curves[:2]):
             assert [rival.model for rival in compare_models(N, y, order)] == models
 
 
@@ -106,7 +104,7 @@ class TestScores:
         assert math.isnan(rival.forecast_error)
         assert rival.score == compare_models(N, y, (PowerLaw(),))[0].score
 
-    @settings(max_examples=10)
+    @settings(max_examples=5)
     @given(st.floats(-5, 5), st.floats(-5, 5))
     def test_have_no_unit(self, log_x_unit, log_y_unit):
         y, curves = seeds(0.1 + 20 * N**-0.7), (PowerLaw(), PowerLawWithFloor())
