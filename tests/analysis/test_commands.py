@@ -109,13 +109,14 @@ class TestSimulate:
 
     def test_list(self, run):
         lines = run("simulate", "--list").stdout.splitlines()
-        assert dict(line.split(maxsplit=1) for line in lines) == WORLDS
+        found = dict(line.split(maxsplit=1) for line in lines)
+        assert found == {name: world.meaning for name, world in WORLDS.items()}
 
     def test_help_says_what_the_worlds_are(self, run):
         text = " ".join(run("simulate", "--help").stdout.split())
         assert text.startswith("Usage: quanta simulate [OPTIONS] WORLD")
-        for world, description in WORLDS.items():
-            assert f" {world} {description} " in f"{text} "
+        for name, world in WORLDS.items():
+            assert f" {name} {world.meaning} " in f"{text} "
         for shown in ("[default: 0.4]", "0<x<=4", "2<=x<=10000", "1<=x<=1000]", "0<=x<=3", "x>=0"):
             assert shown in text
 
