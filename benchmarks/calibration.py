@@ -264,7 +264,7 @@ def tabulate_flips(draws: int, half: Half, run: Run) -> Iterator[Row]:
     """How often an answer turns to its opposite when the same run is seen otherwise.
 
     `any` counts draws in which two of all ways to see it disagree, the others those that disagree with the
-    run as it is. Other steps must not change the answer at all.
+    run as it is. Other steps must not change the answer at all. Worlds in which nothing flips are not listed.
     """
     jobs = [(name, seed) for name in WORLDS for seed in list_seeds(half, draws)]
     found = list(zip(jobs, run(answer_changed, jobs), strict=True))
@@ -277,7 +277,8 @@ def tabulate_flips(draws: int, half: Half, run: Run) -> Iterator[Row]:
                 answers = [(label, outcomes[question]) for label, outcomes in seen]
                 flips.update({label for label, outcome in answers if _is_flip(label, answers[0][1], outcome)})
                 flips["any"] += {"supported", "rejected"} <= {outcome for _, outcome in answers}
-            yield [name, question, str(len(here)), *(str(flips[label]) for label in (*CHANGES, "any"))]
+            if flips.total() or name == "all":
+                yield [name, question, str(len(here)), *(str(flips[label]) for label in (*CHANGES, "any"))]
 
 
 def _is_flip(label: str, before: str, after: str) -> bool:
