@@ -15,7 +15,7 @@ from .fits.counts import CountFit, fit_count_power_law
 from .fits.curves import BrokenPowerLaw, Exponential, PowerLaw, PowerLawWithFloor, ScalingCurve
 from .fits.errors import FitError, NoEstimate, TooFewPoints
 from .fits.forecasts import Forecast, forecast, hold_out_largest
-from .fits.intervals import Interval, bootstrap_seeds, jackknife_seeds, mean_over_seeds
+from .fits.intervals import Interval, jackknife_seeds, mean_over_seeds
 from .fits.power_laws import PowerLawFit, fit_power_law
 from .fits.scaling import ScalingFit, fit_scaling, profile_interval
 from .fits.windows import Windows, audit_windows
@@ -103,7 +103,6 @@ __all__ = [
     "agreement_between_seeds",
     "agreement_between_widths",
     "audit_windows",
-    "bootstrap_seeds",
     "compare_models",
     "concordance",
     "consensus_order",

@@ -21,7 +21,7 @@ class PowerLawFit:
         Natural logarithm of y at x = 1.
     slope_stderr : float
         Of least squares with independent errors. Points that share a seed are not independent: use
-        `bootstrap_seeds` for intervals.
+        `mean_over_seeds` for intervals.
     r_squared : float
         Share of the variance of log y; NaN if y is constant.
     window : (float, float)

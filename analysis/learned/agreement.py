@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
 
 from quanta.analysis.fits.errors import FitError
-from quanta.analysis.fits.intervals import Interval, Statistic, jackknife_seeds
+from quanta.analysis.fits.intervals import Interval, Statistic, jackknife_seeds, mean_over_seeds
 from quanta.analysis.learned.order import concordance, prefix_score
 from quanta.analysis.learned.times import count_learned
 
@@ -253,10 +253,8 @@ def _share(n_same: Array, n_pairs: Array) -> float:
 
 
 def _mean_over_seeds(values: ArrayLike, confidence: float, possible: Range = _SHARE) -> Interval:
-    """Estimate the mean of one value a seed, over the seeds for which it is known."""
-    flat = np.asarray(values, dtype=np.float64).ravel()
-    known = np.flatnonzero(np.isfinite(flat))
-    return _estimate(lambda seeds: float(flat[seeds].mean()), known, confidence, possible)
+    """Estimate the mean of one value a seed, cut to what is possible."""
+    return _cut(mean_over_seeds(np.asarray(values, dtype=np.float64).ravel(), confidence), possible)
 
 
 def _share_between_seeds(n_same: Array, n_pairs: Array, confidence: float) -> Interval:
@@ -283,6 +281,11 @@ def _estimate(statistic: Statistic, known: NDArray[np.int64], confidence: float,
         found = jackknife_seeds(lambda seeds: statistic(known[seeds]), known.size, confidence=confidence)
     except FitError as error:
         return cast(Interval, error.partial)
+    return _cut(found, possible)
+
+
+def _cut(found: Interval, possible: Range) -> Interval:
+    """Cut an interval to the values that are possible, which takes nothing from its coverage."""
     if found.lower is None or found.upper is None:
         return found
     return replace(found, lower=max(found.lower, possible[0]), upper=min(found.upper, possible[1]))

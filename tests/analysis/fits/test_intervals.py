@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from quanta.analysis.fits.errors import FitError
-from quanta.analysis.fits.intervals import Interval, bootstrap_seeds, jackknife_seeds, mean_over_seeds
+from quanta.analysis.fits.intervals import Interval, jackknife_seeds, mean_over_seeds
 
 NAN = math.nan
 
@@ -55,87 +55,6 @@ class TestMeanOverSeeds:
     def test_refuses(self, values, confidence, message):
         with pytest.raises(ValueError, match=message):
             mean_over_seeds(values, confidence)
-
-
-class TestBootstrapSeeds:
-    def test_coverage_of_a_normal_mean(self):
-        # The percentile interval of a mean is about mean ± z s' / sqrt(n), with s' the spread about the mean
-        # over n, so it covers where |t| < z sqrt((n - 1) / n).
-        n, n_worlds, confidence = 15, 400, 0.9
-        z = stats.norm.ppf((1 + confidence) / 2)
-        expected = 1 - 2 * stats.t.sf(z * math.sqrt((n - 1) / n), df=n - 1)
-        rng = np.random.default_rng(0)
-        covered = 0
-        for world in range(n_worlds):
-            values = rng.normal(size=n)
-            interval = bootstrap_seeds(
-                lambda seeds, values=values: float(values[seeds].mean()), n, n_resamples=200, seed=world
-            )
-            covered += interval.lower < 0 < interval.upper
-        # Three binomial standard deviations.
-        tolerance = 3 * math.sqrt(expected * (1 - expected) / n_worlds)
-        assert abs(covered / n_worlds - expected) < tolerance
-
-    def test_coverage_said_in_the_docstring(self):
-        z = stats.norm.ppf(0.95)
-        for n, coverage in ((3, 0.69), (5, 0.78), (10, 0.85)):
-            exact = 1 - 2 * stats.t.sf(z * math.sqrt((n - 1) / n), df=n - 1)
-            assert exact == pytest.approx(coverage, abs=0.005)
-
-    def test_agrees_with_scipy(self):
-        values = np.random.default_rng(1).normal(size=12)
-        ours = bootstrap_seeds(lambda seeds: float(values[seeds].mean()), 12, n_resamples=20000)
-        theirs = stats.bootstrap(
-            (values,), np.mean, confidence_level=0.9, method="percentile", n_resamples=20000, rng=1
-        ).confidence_interval
-        # A 5 % quantile of 20000 draws of a normal has a standard error of sd * sqrt(.05*.95/20000)/.103.
-        standard_error = values.std() / math.sqrt(12) * math.sqrt(0.05 * 0.95 / 20000) / 0.103
-        assert ours.lower == pytest.approx(theirs.low, abs=5 * standard_error)
-        assert ours.upper == pytest.approx(theirs.high, abs=5 * standard_error)
-
-    def test_the_same_seed_gives_the_same_interval(self):
-        values = np.arange(6.0)
-        first, again, other = (
-            bootstrap_seeds(lambda seeds: float(values[seeds].mean()), 6, n_resamples=50, seed=seed)
-            for seed in (0, 0, 1)
-        )
-        assert first == again
-        assert first != other
-
-    def test_one_seed_has_no_interval_and_says_so(self):
-        got = bootstrap_seeds(lambda seeds: 2.0, 1)
-        assert got == Interval(2.0, None, None, "none: one seed has no spread", 1, 0.9)
-
-    def test_undefined_everywhere_raises_with_what_there_is(self):
-        with pytest.raises(FitError, match="nan on all 3 seeds") as caught:
-            bootstrap_seeds(lambda seeds: math.nan, 3)
-        assert caught.value.partial.n == 3
-
-    def test_undefined_on_most_resamples_raises_with_the_estimate(self):
-        def only_on_all(seeds):
-            return 1.0 if len(set(seeds)) == 3 else math.nan
-
-        with pytest.raises(FitError, match="of 2000 resamples") as caught:
-            bootstrap_seeds(only_on_all, 3)
-        assert caught.value.partial.estimate == 1.0
-
-    def test_undefined_on_some_resamples_is_said(self):
-        # All three seeds the same has probability 1/9.
-        got = bootstrap_seeds(lambda seeds: 1.0 if len(set(seeds)) > 1 else math.nan, 3)
-        n_undefined = int(got.kind.split("(")[1].split()[0])
-        assert n_undefined == pytest.approx(2000 / 9, abs=4 * math.sqrt(2000 * 8 / 81))
-
-    @pytest.mark.parametrize(
-        ("arguments", "message"),
-        [
-            ({"n_seeds": 0}, "n_seeds must be at least 1, not 0"),
-            ({"confidence": 1}, "confidence must be between 0 and 1, not 1"),
-            ({"n_resamples": 0}, "n_resamples must be at least 1, not 0"),
-        ],
-    )
-    def test_refuses(self, arguments, message):
-        with pytest.raises(ValueError, match=message):
-            bootstrap_seeds(lambda seeds: 1.0, **{"n_seeds": 3} | arguments)
 
 
 class TestJackknifeSeeds:
