@@ -132,8 +132,8 @@ def by_hand(population, batch):
 
     A sum of m terms in any order is off by at most m u times the sum of their sizes, to first order in the
     unit roundoff u. With eps = 2 u, what is left out is covered. In products with bits a number may be three
-    terms, see `quanta.training.kernel`. An activation so near to 0 that rounding may change its sign may be counted
-    or not.
+    terms, see `quanta.training.kernel`. An activation so near to 0 that rounding may change its sign may be
+    counted or not.
     """
     eps = torch.finfo(torch.float32).eps
     subtask, bits, label = batch
