@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from quanta.curves.dataset import AXES
+from quanta.curves.schema import AXES
 from quanta.study.axes import ALPHA, N_TRAIN, SEED, STUDY_AXES
 from quanta.study.spec import StudySpec, UnitSpec, load_study
 
