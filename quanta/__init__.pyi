@@ -1,6 +1,7 @@
 from ._version import __version__
 from .curves.combine import combine
-from .curves.dataset import CurvesError, load_curves, make_curves, save_curves, validate
+from .curves.dataset import load_curves, make_curves, save_curves
+from .curves.schema import CurvesError, validate
 from .store.errors import StoreError
 from .store.lock import LockedError
 from .store.manifest import Manifest

@@ -26,7 +26,8 @@ from mutations import choose, mutate_any_text, mutate_netcdf, mutate_tensors, so
 from rich.console import Console
 from safetensors.torch import load_file, save_file
 
-from quanta.curves.dataset import CurvesError, load_curves, make_curves, save_curves, validate
+from quanta.curves.dataset import load_curves, make_curves, save_curves
+from quanta.curves.schema import CurvesError, validate
 from quanta.store import checkpoint as checkpoint_module
 from quanta.store.checkpoint import Checkpoint, CheckpointError
 from quanta.store.errors import StoreError

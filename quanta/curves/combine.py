@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from quanta.curves.dataset import AXES, UNIT_AXES, CurvesError, validate
+from quanta.curves.schema import AXES, UNIT_AXES, CurvesError, validate
 
 
 def combine(parts: Iterable[xr.Dataset], grid: Mapping[str, ArrayLike] | None = None) -> xr.Dataset:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from quanta.curves.dataset import CurvesError, load_curves
+from quanta.curves.dataset import load_curves
+from quanta.curves.schema import CurvesError
 from quanta.store.checkpoint import Checkpoint, CheckpointError
 from quanta.store.creation import changed_keys
 from quanta.store.manifest import CHECKPOINT, UNIT_FILES, Manifest, checksum

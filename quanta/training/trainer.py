@@ -16,15 +16,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from quanta.curves.dataset import VARIABLES, make_curves
+from quanta.curves.dataset import make_curves
 from quanta.study.spec import UnitSpec
-from quanta.tasks.errors import QuantaError
 from quanta.tasks.seeds import Stream, derive_seed
 from quanta.tasks.sparse_parity import Batch, MultitaskSparseParity
 from quanta.tasks.spec import CHANCE_BITS
 from quanta.training.capture import STEPS_PER_REPLAY, CapturedSteps
 from quanta.training.device import check_device, own_products, own_threads
 from quanta.training.population import Population, count_parameters
+from quanta.training.state import StateError, check_measured, check_samples_seen
 
 EVALUATION_ROWS = 4096
 """Test samples measured at a time; only the test set itself is held whole."""
@@ -48,10 +48,6 @@ def make_population(
 
 class DivergedError(RuntimeError):
     """A loss that is no longer finite; says at which step and for which widths."""
-
-
-class StateError(QuantaError):
-    """A state that is not one of this unit."""
 
 
 class StoppedError(RuntimeError):
@@ -234,7 +230,7 @@ class Trainer:
                     parts[part][rest] = tensor
             n_steps = int(state["n_steps"])
             measured = {name: values.numpy() for name, values in parts["evaluations"].items()}
-            self._check_measured(measured, n_steps)
+            check_measured(self.unit, measured, n_steps)
             self.population.load_state_dict(parts["population"])
             for name, parameter in self.population.named_parameters():
                 of_parameter = {
@@ -249,7 +245,7 @@ class Trainer:
                     raise ValueError(f"the optimiser's state of {name} has the types and shapes {found}")
                 if of_parameter:
                     self.optimizer.state[parameter] = of_parameter
-            self._check_samples_seen(state["samples_seen"], n_steps)
+            check_samples_seen(self.unit, state["samples_seen"], n_steps)
             self.samples_seen.copy_(state["samples_seen"])
             assert self._data is not None
             self._data.set_state(state["generator"])
@@ -261,31 +257,6 @@ class Trainer:
         self.n_steps = n_steps
         n_kept = len(next(iter(measured.values()))) if measured else 0
         self.evaluations = [{name: values[i] for name, values in measured.items()} for i in range(n_kept)]
-
-    def _check_samples_seen(self, samples_seen: Tensor, n_steps: int) -> None:
-        """Raise ValueError unless these can be the samples of the batches up to a step."""
-        found = (samples_seen.dtype, tuple(samples_seen.shape))
-        total = n_steps * self.unit.training.batch_size
-        if found != (torch.int64, tuple(self.samples_seen.shape)):
-            raise ValueError(f"its samples_seen have the type and shape {found}")
-        if samples_seen.min() < 0 or samples_seen.sum() != total:
-            raise ValueError(f"its samples_seen are not the {total} up to step {n_steps}")
-
-    def _check_measured(self, measured: Mapping[str, NDArray[Any]], n_steps: int) -> None:
-        """Raise ValueError unless these are the evaluations up to a step; that at the step may be to come."""
-        n_before = int((self.unit.evaluation_steps < n_steps).sum())
-        if n_before == 0 and not measured:
-            return
-        K, G = self.unit.task.n_subtasks, len(self.population.widths)
-        shapes = {"loss": (G, K), "accuracy": (G, K), "brier": (G, K), "samples_seen": (K,)}
-        expected = {name: (VARIABLES[name].dtype, shape) for name, shape in shapes.items()}
-        found = {name: (str(values.dtype), values.shape[1:]) for name, values in measured.items()}
-        counts = {len(values) for values in measured.values()}
-        if found != expected or len(counts) > 1 or not counts <= {n_before, n_before + 1}:
-            raise ValueError(f"its evaluations are not those up to step {n_steps}")
-        for name, values in measured.items():
-            if not (np.isfinite(values) & (values >= 0) & (values <= VARIABLES[name].upper)).all():
-                raise ValueError(f"its evaluations of {name} are not from 0 to {VARIABLES[name].upper:g}")
 
     def evaluate(self) -> dict[str, Tensor]:
         """Measure every member on every subtask of the test set.

@@ -27,7 +27,7 @@ from quanta.analysis.theories.worlds import (
     WORLDS,
     true_exponents,
 )
-from quanta.curves.dataset import VARIABLES
+from quanta.curves.schema import VARIABLES
 from quanta.tasks.frequencies import zipf_frequencies
 
 QUANTA = ["ideal", "sigmoid", "domino", "shuffled", "uniform"]

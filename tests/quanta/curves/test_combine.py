@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quanta.curves.combine import combine
-from quanta.curves.dataset import CurvesError, make_curves
+from quanta.curves.dataset import make_curves
+from quanta.curves.schema import CurvesError
 
 FREQUENCY = {0.2: [0.5, 0.3, 0.2], 0.4: [0.4, 0.3, 0.3]}
 GRID = {"alpha": [0.4, 0.2], "n_train": [np.inf, 100], "seed": [3, 1]}

@@ -7,16 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from quanta.curves.dataset import (
-    AXES,
-    VARIABLES,
-    CurvesError,
-    load_curves,
-    make_curves,
-    save_curves,
-    validate,
-    with_chance,
-)
+from quanta.curves.dataset import load_curves, make_curves, save_curves, with_chance
+from quanta.curves.schema import AXES, VARIABLES, CurvesError, validate
 
 SHAPE = (2, 1, 2, 2, 3, 3)
 FREQUENCY = [[0.5, 0.3, 0.2], [0.4, 0.3, 0.3]]

@@ -9,8 +9,9 @@ import xarray as xr
 from h5py import h5d, h5p, h5s, h5t, h5z
 
 from quanta.curves import netcdf
-from quanta.curves.dataset import CurvesError, load_curves, make_curves, save_curves
+from quanta.curves.dataset import load_curves, make_curves, save_curves
 from quanta.curves.netcdf import NetCDFError, read_netcdf
+from quanta.curves.schema import CurvesError
 
 MANY = 10**12
 

@@ -13,7 +13,8 @@ import pytest
 import torch
 import xarray as xr
 
-from quanta.curves.dataset import CurvesError, load_curves, save_curves
+from quanta.curves.dataset import load_curves, save_curves
+from quanta.curves.schema import CurvesError
 from quanta.store.errors import StoreError
 from quanta.store.lock import LockedError, hold_files
 from quanta.store.manifest import Manifest

@@ -2,9 +2,18 @@ import math
 
 import pytest
 
-from quanta.curves.dataset import AXES
+from quanta.curves.schema import AXES
 from quanta.study.axes import ALPHA, N_TRAIN, SEED, STUDY_AXES
-from quanta.study.spec import StudySpec, UnitSpec, load_study
+from quanta.study.spec import StudySpec, UnitSpec
+
+DEMO = {
+    "name": "demo",
+    "alpha": 0.4,
+    "seed": [0, 1, 2],
+    "task": {"n_subtasks": 64, "n_bits": 32, "k": 3},
+    "population": {"widths": {"from": 4, "to": 128, "count": 11}},
+    "training": {"steps": 6000, "batch_size": 4096, "learning_rate": 4e-3},
+}
 
 TWO_D = {
     "name": "two-d",
@@ -16,7 +25,9 @@ TWO_D = {
     "training": {"steps": 100},
 }
 
-# As they were when folders of units were first named so; whoever has trained them finds them by these.
+STUDIES = [DEMO, DEMO | {"name": "control-uniform", "alpha": "uniform"}, TWO_D]
+
+# As they were at first; whoever has trained such units finds them by these names.
 IDS = {
     "demo": [
         "alpha=0.4_n_train=online_seed=0_6c50ffdbea44",
@@ -41,10 +52,9 @@ IDS = {
 }
 
 
-@pytest.mark.parametrize("name", IDS)
-def test_ids_on_disk_stay_valid(name):
-    study = StudySpec.parse(TWO_D) if name == "two-d" else load_study(name)
-    assert [unit.id for unit in study.units()] == IDS[name]
+@pytest.mark.parametrize("study", STUDIES, ids=IDS)
+def test_ids_on_disk_stay_valid(study):
+    assert [unit.id for unit in StudySpec.parse(study).units()] == IDS[study["name"]]
 
 
 def test_the_table_lists_what_units_differ_in():
