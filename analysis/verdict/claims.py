@@ -179,8 +179,8 @@ def seeds_needed(
 ) -> str | None:
     """Say how many seeds would decide at the scatter seen, if the mean is where it is.
 
-    None where no number would, as where the mean lies between the window and the wider one of `hold`, or where
-    so many are there already.
+    None where no number would, as where the mean lies between the window and the wider one of `hold`, or
+    where so many are there already.
     """
     known = values[np.isfinite(values)]
     if known.size < 2:

@@ -12,6 +12,7 @@ from quanta.curves.dataset import make_curves
 from quanta.tasks.frequencies import uniform_frequencies, zipf_frequencies
 
 WIDTHS = np.array([4, 6, 8, 11, 16, 23, 32, 45, 64, 91, 128])
+TRAINING_SETS = np.geomspace(300, 60000, 10).round()
 STEPS = np.unique(np.geomspace(1, 20000, 120).astype(int))
 
 
@@ -81,7 +82,7 @@ def _quanta_world(
 
 def _data_world(
     *,
-    n_train: ArrayLike = tuple(np.geomspace(300, 60000, 10).round()),
+    n_train: ArrayLike = TRAINING_SETS,
     beta: float = 1.0,
     n_seeds: int = 4,
     n_subtasks: int = 40,
@@ -89,7 +90,7 @@ def _data_world(
     scatter: float = 0.2,
     seed: int = 0,
 ) -> xr.Dataset:
-    """The hypothesis along data: subtask k is learned from D_k = examples / p_k^beta on, as in `_quanta_world`.
+    """The hypothesis along data: subtask k is learned from D_k = examples / p_k^beta on.
 
     With time for all 40 subtasks, and room for 4, 9, 19 and 38.
     """

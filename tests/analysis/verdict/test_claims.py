@@ -234,7 +234,7 @@ class TestSeedsNeeded:
 
     @pytest.mark.parametrize("outside", [True, False])
     def test_with_so_many_about_half_of_the_studies_decide(self, outside):
-        """A power calculation, tried: it promises a decision to half, and no fewer than four in ten get it."""
+        """A power calculation, tried."""
         rng, sd, distance = np.random.default_rng(1), 0.1, 0.05
         n = n_seeds_for(sd, distance, 0.9)
         mean = 1.1 + distance if outside else 1.1 - distance
