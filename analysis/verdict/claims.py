@@ -140,7 +140,7 @@ def hold(
         window=window,
         holds=True if inside else None,
         why=why.format(describe(found)),
-        needs=None if inside else seeds_needed(values, window, confidence),
+        needs=None if inside else seeds_needed(values, window, confidence, fails=fails),
         p_fails=p_outside(values, fails or window),
     )
 
@@ -174,18 +174,26 @@ def settle(claims: Sequence[Claim], confidence: float) -> tuple[Claim, ...]:
     return tuple(found)
 
 
-def seeds_needed(values: Array, window: Window, confidence: float) -> str | None:
-    """Say how many seeds would decide at the scatter seen, if the mean is where it is."""
+def seeds_needed(
+    values: Array, window: Window, confidence: float, *, fails: Window | None = None
+) -> str | None:
+    """Say how many seeds would decide at the scatter seen, if the mean is where it is.
+
+    None where no number would, as where the mean lies between the window and the wider one of `hold`, or
+    where so many are there already.
+    """
     known = values[np.isfinite(values)]
     if known.size < 2:
         return "at least 3 seeds, since one has no spread"
     mean, sd = float(known.mean()), float(known.std(ddof=1))
-    distance = min(abs(mean - edge) for edge in window if math.isfinite(edge))
-    n = n_seeds_for(sd, distance, confidence)
+    inside = window[0] <= mean <= window[1]
+    edges = window if inside else fails or window
+    if not inside and edges[0] <= mean <= edges[1]:
+        return None
+    n = n_seeds_for(sd, min(abs(mean - edge) for edge in edges if math.isfinite(edge)), confidence)
     if n is None or n <= known.size:
         return None
-    what = "show that it holds" if window[0] <= mean <= window[1] else "show that it fails"
-    return f"about {n} seeds, if the mean stays, to {what}"
+    return f"about {n} seeds, if the mean stays, to show that it {'holds' if inside else 'fails'}"
 
 
 def n_seeds_for(sd: float, distance: float, confidence: float) -> int | None:

@@ -144,10 +144,10 @@ class AtTau:
         one = self.base.traces.get(axis.name)
         if one is None:
             return np.full(self.base.left.seed.size, math.nan)
-        inside = np.ones((len(one.left), one.x.size), dtype=bool)
-        if axis.dim == "step":
-            first, last = self.window
-            inside = (one.x >= first[:, None]) & (one.x <= last[:, None])
+        if axis.dim != "step":
+            return self.budgets[axis.name].exponent
+        first, last = self.window
+        inside = (one.x >= first[:, None]) & (one.x <= last[:, None])
         return np.array(
             [-log_slope(one.x[there], loss[there]) for there, loss in zip(inside, one.mean_loss, strict=True)]
         )
@@ -288,5 +288,5 @@ def log_slope(x: Array, y: Array) -> float:
     there = (x > 0) & (y > 0) & np.isfinite(x) & np.isfinite(y)
     try:
         return fit_power_law(x[there], y[there]).slope
-    except (NoEstimate, ValueError):
+    except NoEstimate:
         return math.nan

@@ -12,6 +12,7 @@ from quanta.curves.dataset import make_curves
 from quanta.tasks.frequencies import uniform_frequencies, zipf_frequencies
 
 WIDTHS = np.array([4, 6, 8, 11, 16, 23, 32, 45, 64, 91, 128])
+TRAINING_SETS = np.geomspace(300, 60000, 10).round()
 STEPS = np.unique(np.geomspace(1, 20000, 120).astype(int))
 
 
@@ -79,6 +80,33 @@ def _quanta_world(
     return _slice_of(loss, p, alpha, width=widths, step=steps)
 
 
+def _data_world(
+    *,
+    n_train: ArrayLike = TRAINING_SETS,
+    beta: float = 1.0,
+    n_seeds: int = 4,
+    n_subtasks: int = 40,
+    examples: float = 100.0,
+    scatter: float = 0.2,
+    seed: int = 0,
+) -> xr.Dataset:
+    """The hypothesis along data: subtask k is learned from D_k = examples / p_k^beta on.
+
+    With time for all 40 subtasks, and room for 4, 9, 19 and 38.
+    """
+    n_train = np.asarray(n_train, dtype=float)
+    p = zipf_frequencies(n_subtasks, 0.4)
+    rng = np.random.default_rng(seed)
+    needed = examples * p**-beta * np.exp(scatter * rng.standard_normal((n_seeds, p.size)))
+    widths, steps = np.array([16, 32, 64, 128]), np.r_[0, np.unique(np.geomspace(10, 60000, 60).astype(int))]
+    world = _quanta_world(
+        n_subtasks=n_subtasks, n_seeds=n_seeds, widths=widths, steps=steps, scatter=scatter, seed=seed + 1
+    )
+    enough = n_train[:, None, None] >= needed
+    loss = np.where(enough[:, :, None, None], world["loss"].values, 1.0)
+    return _slice_of(loss, p, width=widths, step=steps, n_train=n_train)
+
+
 def _smooth_world(n_seeds: int = 3, n_subtasks: int = 64) -> xr.Dataset:
     """No quanta: all subtasks improve together, by a power law in width and steps, rarer ones less."""
     p = zipf_frequencies(n_subtasks, 0.4)
@@ -103,9 +131,26 @@ def quanta_world() -> Callable[..., xr.Dataset]:
 
 
 @pytest.fixture(scope="session")
+def data_world() -> Callable[..., xr.Dataset]:
+    """Build a world in which the hypothesis holds along data."""
+    return _data_world
+
+
+@pytest.fixture(scope="session")
 def ideal() -> xr.Dataset:
     """The hypothesis as it stands: in order, S_k p_k constant, n proportional to width."""
     return _quanta_world()
+
+
+@pytest.fixture(scope="session")
+def brief() -> xr.Dataset:
+    """The hypothesis with scatter, small enough to be judged in a second."""
+    return _quanta_world(
+        n_subtasks=32,
+        widths=np.array([8, 16, 32, 64, 128]),
+        steps=np.r_[0, np.unique(np.geomspace(1, 20000, 40).astype(int))],
+        scatter=0.3,
+    )
 
 
 @pytest.fixture(scope="session")
