@@ -50,7 +50,7 @@ def outside(tmp_path):
     """A folder with somebody's work in it, which looks like that of a unit."""
     folder = tmp_path / "outside"
     folder.mkdir()
-    for name in ("curves.nc", "manifest.json", "weights.safetensors", "verdict.json", "count.png", "thesis"):
+    for name in ("curves.nc", "manifest.json", "weights.safetensors", "verdict.json", "drops.png", "thesis"):
         (folder / name).write_text("years of work")
     (folder / "study.json").write_text("{}")
     return folder
@@ -202,7 +202,7 @@ class TestLinks:
         assert not (RunDirectory(copied).folder(unit) / "manifest.json").is_symlink()
         run("verify", copied, exit_code=0)
 
-    @pytest.mark.parametrize("name", ["verdict.json", "count.png"])
+    @pytest.mark.parametrize("name", ["verdict.json", "drops.png"])
     def test_in_place_of_a_file_of_results(self, copied, outside, name):
         folder = copied / ("analysis" if name == "verdict.json" else "figures")
         folder.mkdir()

@@ -62,13 +62,13 @@ def several(trained, tmp_path):
 def drawn(monkeypatch):
     """Let one file stand for all figures, which take long and are tested elsewhere; it says what of."""
 
-    def save_figures(curves, folder, *, format, tau):
+    def save_figures(statistics, folder, *, format):
         path = Path(folder) / f"figure.{format}"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f"alpha {float(curves['alpha']):g}, tau {tau}")
+        path.write_text(f"alpha {statistics.base.alpha:g}, tau {statistics.tau}")
         return [path]
 
-    monkeypatch.setattr(analysis, "save_figures", save_figures, raising=False)
+    monkeypatch.setattr(analysis, "save_figures", save_figures)
 
 
 def files(folder):
