@@ -251,6 +251,8 @@ def trace(left: Left, axis: Axis, *, width: int = -1) -> Trace:
     ValueError
         If the axis is no resource.
     """
+    if axis.dim not in ("width", "n_train", "step"):
+        raise ValueError(f"axis must be a resource, along width, n_train or step, not {axis.name}")
     fixed = {"chance": left.chance, "frequency": left.frequency}
     x = left.values(axis)
     if axis.dim == "width":
@@ -260,8 +262,6 @@ def trace(left: Left, axis: Axis, *, width: int = -1) -> Trace:
         finite = np.isfinite(x)
         end, at_half = (values[finite, :, width].swapaxes(0, 1) for values in (left.end, left.at_half()))
         return Trace(axis, x[finite], end, at_half, **fixed)
-    if axis.dim != "step":
-        raise ValueError(f"axis must be a resource, along width, n_train or step, not {axis.name}")
     last = int(left.last[-1, :, width].min())  # beyond an early stop nothing was measured
     there = np.flatnonzero(left.step[: last + 1] > 0)
     one = left.share[-1, :, width]

@@ -24,7 +24,11 @@ class TestAxis:
     )
     def test_values_are_those_of_the_curves(self, slice_of, axis, values):
         curves = slice_of(
-            np.ones((2, 1, 3, 2, 2)), [0.6, 0.4], n_parameters=[300, 100, 300], step=[0, 5], n_train=[50, np.inf]
+            np.ones((2, 1, 3, 2, 2)),
+            [0.6, 0.4],
+            n_parameters=[300, 100, 300],
+            step=[0, 5],
+            n_train=[50, np.inf],
         )
         got = axis.values(curves)
         assert got.dtype == np.float64

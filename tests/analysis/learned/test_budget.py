@@ -137,8 +137,10 @@ class TestExponent:
         np.testing.assert_allclose(found.exponent, -slope, rtol=1e-9, atol=1e-9)
         alone = Trace(
             axes.N,
-            *(getattr(trace, name)[..., [0, -1], :] if name != "x" else trace.x[[0, -1]] for name in
-              ("x", "left", "at_half")),
+            *(
+                getattr(trace, name)[..., [0, -1], :] if name != "x" else trace.x[[0, -1]]
+                for name in ("x", "left", "at_half")
+            ),
             trace.chance,
             trace.frequency,
         )
@@ -217,7 +219,9 @@ class TestKnownAnswers:
         p = zipf_frequencies(32, 0.4)
         tail = [p[n:].sum() for n in self.X.astype(int)]
         expected = -np.polyfit(np.log(self.X), np.log(tail), 1)[0]
-        assert measure_budget(trace_of(self.X, self.learned()[None])).exponent.item() == pytest.approx(expected)
+        assert measure_budget(trace_of(self.X, self.learned()[None])).exponent.item() == pytest.approx(
+            expected
+        )
 
     def test_floors_of_what_is_learned_are_rest(self):
         share, _ = self.share(self.learned(floor=0.05))
@@ -260,7 +264,9 @@ def drift_by_hand(trace, tau=0.1, fall=0.1):
                 and not falls(left[i, k], half[i, k])
                 and not falls(left[i + 1, k], half[i + 1, k])
             )
-            mean = loss[i] if loss[i] == loss[i + 1] else (loss[i + 1] - loss[i]) / np.log(loss[i + 1] / loss[i])
+            mean = (
+                loss[i] if loss[i] == loss[i + 1] else (loss[i + 1] - loss[i]) / np.log(loss[i + 1] / loss[i])
+            )
             path.append(path[-1] + change / mean)
         found.append(-np.polyfit(np.log(trace.x), path, 1)[0])
     return found

@@ -37,7 +37,9 @@ IDS = ["exponential", "filter", "sharp filter", "multilinear", "within 3", "with
 
 def drops_of(*curves, step=STEP, mass=None, **options):
     left = np.array(curves).T
-    return measure_drops(np.asarray(step, float), left, np.ones(len(curves)) if mass is None else mass, **options)
+    return measure_drops(
+        np.asarray(step, float), left, np.ones(len(curves)) if mass is None else mass, **options
+    )
 
 
 def most_lost(step, left, factor=10.0, n=200_001):
@@ -63,7 +65,9 @@ class TestKnownAnswers:
     @pytest.mark.parametrize("factor", [2.0, 3.0, 5.0, 9.0])
     def test_log_logistic_drop_is_a_hyperbolic_tangent(self, factor):
         found = drops_of(log_logistic(factor)(1e-4 * STEP))
-        assert found.share.item() == pytest.approx(np.tanh(np.log(10**0.5) * np.log(9) / np.log(factor)), abs=1e-3)
+        assert found.share.item() == pytest.approx(
+            np.tanh(np.log(10**0.5) * np.log(9) / np.log(factor)), abs=1e-3
+        )
         assert found.share.item() == pytest.approx(np.tanh(2.53 / np.log(factor)), abs=1e-3)
         assert found.factor.item() == pytest.approx(factor, rel=1e-3)
 

@@ -86,7 +86,9 @@ def share_of(curves, **options):
 class TestMeasureLeft:
     def test_is_the_monotone_share_of_each_chance(self, one):
         left = measure_left(one([2, 1, 1.5, 0.2], [8, 4, 0.4, 0.4], chance=[2, 4]))
-        np.testing.assert_allclose(left.share[0, 0, 0].T, [[1, 0.625, 0.625, 0.1], [2, 1, 0.1, 0.1]], rtol=1e-7)
+        np.testing.assert_allclose(
+            left.share[0, 0, 0].T, [[1, 0.625, 0.625, 0.1], [2, 1, 0.1, 0.1]], rtol=1e-7
+        )
         assert left.share.shape == (1, 1, 1, 4, 2)
         assert left.share.dtype == np.float32
         assert (left.chance.tolist(), left.chance_source) == ([2, 4], "given")

@@ -209,9 +209,7 @@ def test_table_has_a_row_for_every_subtask_of_every_network(ideal):
 def harrell_of(at, n_learned):
     """Concordance of times without ties, of which all after the first n are censored, by all pairs."""
     censored = np.argsort(np.argsort(at)) >= n_learned
-    pairs = [
-        at[i] < at[j] for i, j in combinations(range(len(at)), 2) if not (censored[i] and censored[j])
-    ]
+    pairs = [at[i] < at[j] for i, j in combinations(range(len(at)), 2) if not (censored[i] and censored[j])]
     return np.mean(pairs)
 
 
