@@ -15,9 +15,10 @@ def title(ax):
 
 
 def line(ax, start):
-    """The one line whose label starts so."""
-    (found,) = [line for line in ax.lines if str(line.get_label()).startswith(start)]
-    return found
+    """The one line with this label, or else the one whose label starts so."""
+    named = {str(line.get_label()): line for line in ax.lines}
+    (found,) = [start] if start in named else [label for label in named if label.startswith(start)]
+    return named[found]
 
 
 def texts(ax):
