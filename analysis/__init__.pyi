@@ -4,10 +4,12 @@ from .figures.budget import plot_budget, plot_exponent_parts
 from .figures.count import plot_count
 from .figures.drops import plot_drops, plot_drops_by_metric
 from .figures.emergence import plot_emergence_map
+from .figures.expected import expect_loss
 from .figures.gallery import save_figures
 from .figures.learning import plot_learning_curves, plot_learning_curves_grid
 from .figures.loss import plot_loss
 from .figures.order import plot_agreement, plot_consensus, plot_q_sequence
+from .figures.scaling import plot_scaling_fits, plot_windows
 from .figures.times import plot_drift, plot_learning_times
 from .fits.censored import CensoredFit, fit_censored_power_law
 from .fits.comparison import Rival, compare_models
@@ -108,6 +110,7 @@ __all__ = [
     "consensus_order",
     "count_from_threshold",
     "count_learned",
+    "expect_loss",
     "expected_concordance",
     "expected_exponents",
     "find_inversions",
@@ -142,6 +145,8 @@ __all__ = [
     "plot_learning_times",
     "plot_loss",
     "plot_q_sequence",
+    "plot_scaling_fits",
+    "plot_windows",
     "prefix_score",
     "profile_interval",
     "render",

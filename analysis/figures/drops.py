@@ -22,7 +22,7 @@ _SPAN = 30.0
 """Largest factor in steps from the middle of a fall that is drawn: a ridge filter is then at .005."""
 
 
-_SHAPES: tuple[tuple[str, str, Callable[[Array], Array], float], ...] = (
+SHAPES: tuple[tuple[str, str, Callable[[Array], Array], float], ...] = (
     ("multilinear quantum", "-", skill_drop, 0.97),
     ("exponential mode", "--", exponential_drop, 0.70),
     ("ridge filter", ":", ridge_drop, 0.60),
@@ -69,7 +69,7 @@ def plot_drops(data: Data, ax: Axes | None = None, *, confidence: float = 0.9) -
         style.note(ax, "all fell before the first evaluation" if seen else "no subtask fell by half")
     style.say_in_legend(ax, f"share of the fall within a factor {FACTOR:g}")
     x = np.geomspace(1 / _SPAN, _SPAN, 200)
-    for name, dashes, shape, within in _SHAPES:
+    for name, dashes, shape, within in SHAPES:
         label = f"{name}: {style.number(within)}"
         ax.plot(x, shape(x), dashes, color=style.THEORY, label=label, zorder=3)
     if np.isfinite(found.estimate):

@@ -27,7 +27,7 @@ from quanta.analysis.verdict.statistics import Statistics
 
 Drawing = Callable[[Statistics], Axes | Figure]
 
-_OF_SLICE: dict[str, Drawing] = {
+OF_SLICE: dict[str, Drawing] = {
     "learning_curves": plot_learning_curves_grid,
     "drops": plot_drops,
     "drops_by_metric": plot_drops_by_metric,
@@ -36,7 +36,7 @@ _OF_SLICE: dict[str, Drawing] = {
     "agreement": plot_agreement,
 }
 
-_ALONG: dict[str, tuple[Callable[..., Axes], tuple[str, ...]]] = {
+ALONG: dict[str, tuple[Callable[..., Axes], tuple[str, ...]]] = {
     "emergence_map": (plot_emergence_map, ("width", "step", "n_train")),
     "loss": (plot_loss, ("width", "step", "n_train")),
     "count": (plot_count, ("width", "step", "n_train")),
@@ -62,10 +62,10 @@ def drawings(statistics: Statistics) -> Iterator[tuple[str, Drawing]]:
         Along every axis with three places or more; what theory expects is the multilinear model at constants
         that are fitted to times and counts.
     """
-    yield from _OF_SLICE.items()
+    yield from OF_SLICE.items()
     for axis in (one.axis for one in statistics.base.traces.values()):
         expected = expect_loss(statistics, axis, Multilinear)
-        for name, (draw, dims) in _ALONG.items():
+        for name, (draw, dims) in ALONG.items():
             if axis.dim in dims:
                 options = {"expected": expected} if name in _WITH_THEORY else {}
                 yield f"{name}_{axis.name}", partial(draw, axis=axis, **options)

@@ -78,6 +78,9 @@ def plot_scaling_fits(
     look: dict[str, Any] = {"color": style.MEASURED, "ms": 3.2, "zorder": 3}
     ax.plot(x[~held_out], loss[~held_out], "o", label=f"fitted ({name})", **look)
     ax.plot(x[held_out], loss[held_out], "o", mfc="white", label="held out", **look)
+    what = "error of log forecast"
+    what += ", Δ without a seed (10$^{-3}$)" if np.isfinite(rivals[0].difference) else ""
+    style.say_in_legend(ax, what)
     along = np.geomspace(x.min(), x.max(), 200)
     for rival in rivals:
         if rival.fit is None:
@@ -93,8 +96,6 @@ def plot_scaling_fits(
         label = f"{confidence:.0%} forecast of {best.model}"
         color = _LINES[best.model][0]
         ax.fill_between(band.x, band.lower, band.upper, color=color, alpha=0.2, linewidth=0, label=label)
-    if np.isfinite(best.difference):
-        style.say_in_legend(ax, "Δ: squared error in a seed left out, × 10$^{-3}$")
     ax.set_ylim(loss.min() / 1.5, loss.max() * 1.2)
     style.readable_log_ticks(ax.xaxis, ax.yaxis)
     style.legend_above(ax)
@@ -103,15 +104,15 @@ def plot_scaling_fits(
 
 def _describe(rival: Rival) -> str:
     """Say how well a law forecasts, and how much worse than the best it is without a seed."""
-    said = f"{rival.model}: forecast off by {style.number(rival.forecast_error)}"
+    said = f"{rival.model}: {style.number(rival.forecast_error)}"
     if not np.isfinite(rival.difference):
         return said
     if rival.difference == 0:
-        return f"{said}; best"
+        return f"{said}, best"
     difference, stderr = (
         style.number(1e3 * value, 1) for value in (rival.difference, rival.difference_stderr)
     )
-    return f"{said}; Δ {difference} ± {stderr}"
+    return f"{said}, Δ {difference} ± {stderr}"
 
 
 @style.applied()

@@ -166,6 +166,15 @@ def shuffled() -> xr.Dataset:
 
 
 @pytest.fixture(scope="session")
+def by_data() -> xr.Dataset:
+    """Two seeds of one width, and online: from D examples on those subtasks are learned with p_k D >= 200."""
+    p, n_train = zipf_frequencies(16, 0.4), np.array([400, 800, 1600, 3200, 6400, 12800, np.inf])
+    at = np.where(p * n_train[:, None] >= 200, 100 / p, np.inf)[:, None, None, None, :]
+    loss = np.where(STEPS[:, None] < at, 1.0, 0.01) * np.ones((7, 2, 1, 1, 1))
+    return _slice_of(loss, p, step=STEPS, n_train=n_train, width=[32])
+
+
+@pytest.fixture(scope="session")
 def smooth() -> xr.Dataset:
     """Control: a power law without quanta."""
     return _smooth_world()

@@ -1,166 +1,129 @@
 import numpy as np
 import pytest
-from drawn import labels, line, texts
+from drawn import bars, labels, line, texts
 from matplotlib.collections import LineCollection, PathCollection
+from scipy import stats
 
-from quanta.analysis.figures.scaling import plot_scaling_fits, plot_window_audit
-from quanta.analysis.fits.forecasts import audit_windows, compare_models, forecast, scaling_points
-from quanta.analysis.fits.scaling import MODELS, fit_scaling
-from quanta.analysis.theories.quanta import count_from_threshold, ideal_loss, local_slope
-from quanta.tasks.frequencies import zipf_frequencies
+from quanta.analysis.axes import N, S
+from quanta.analysis.figures.scaling import plot_scaling_fits, plot_windows
+from quanta.analysis.fits.forecasts import forecast
+from quanta.analysis.fits.intervals import mean_over_seeds
+from quanta.analysis.fits.windows import audit_windows
+from quanta.analysis.verdict.tables import compare_along
 
-each_scale = pytest.mark.parametrize("scale", ["parameters", "steps"])
-each_plot = pytest.mark.parametrize("plot", [plot_scaling_fits, plot_window_audit])
-
-
-@pytest.fixture(scope="module")
-def world(quanta_world):
-    return quanta_world(scatter=0.4)
-
-
-@pytest.fixture(scope="module")
-def exact(slice_of):
-    """Subtask k is learned at 100 / p_k where the width is at least 4 k: n = c N, in hard steps."""
-    p = zipf_frequencies(64, 0.4)
-    widths, steps = 4 * np.array([1, 2, 4, 8, 16, 32]), np.unique(np.geomspace(50, 50000, 80).astype(int))
-    learned = (np.arange(1, 65) <= widths[:, None, None] / 4) & (steps[:, None] >= 100 / p)
-    return slice_of(np.where(learned, 0.0, 1.0)[None], p, width=widths, step=steps)
+each_axis = pytest.mark.parametrize("axis", [N, S], ids=["N", "S"])
 
 
 class TestScalingFits:
-    @each_scale
-    def test_marks_what_was_fitted_and_what_was_held_out(self, world, scale):
-        ax = plot_scaling_fits(world, scale=scale, hold_out=3)
-        x, y = scaling_points(world, scale)
+    @each_axis
+    def test_marks_what_was_fitted_and_what_was_held_out(self, world, axis):
+        ax = plot_scaling_fits(world, axis=axis, hold_out=3)
+        x, loss = world.here.loss_points(axis)
         fitted, held_out = line(ax, "fitted (geometric mean of 3 seeds)"), line(ax, "held out")
         np.testing.assert_array_equal(np.r_[fitted.get_xdata(), held_out.get_xdata()], x)
-        np.testing.assert_allclose(np.r_[fitted.get_ydata(), held_out.get_ydata()], y)
+        np.testing.assert_allclose(np.r_[fitted.get_ydata(), held_out.get_ydata()], stats.gmean(loss))
         assert held_out.get_xdata().min() > x.max() / 3 >= fitted.get_xdata().max()
         assert fitted.get_markerfacecolor() != held_out.get_markerfacecolor() == "white"
         assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
-        assert ax.get_ylabel() == "mean loss (bits)"
+        assert (ax.get_xlabel(), ax.get_ylabel()) == (axis.label, "mean loss (bits)")
         low, high = ax.get_ylim()
-        assert low < y.min() < y.max() < high
+        assert low < stats.gmean(loss).min() < stats.gmean(loss).max() < high
 
-    def test_draws_the_fits_of_the_table(self, world):
-        ax = plot_scaling_fits(world)
-        x, y = scaling_points(world)
-        p = world["frequency"].values
-        table = compare_models(x, y, frequency=p).set_index("model")
-        fitted = x <= x.max() / 2
-        for model in MODELS:
-            if not table.loc[model, "converged"]:
-                assert f"{model}: not fitted" in labels(ax)
+    @pytest.mark.parametrize("kind", ["simulated", "one seed"])
+    def test_draws_the_rivals_best_first(self, worlds, kind):
+        statistics = worlds[kind]
+        ax = plot_scaling_fits(statistics)
+        rivals = compare_along(statistics, N)
+        said = [label for label in labels(ax) if label.startswith(tuple(rival.model for rival in rivals))]
+        assert [label.split(":")[0] for label in said] == [rival.model for rival in rivals]
+        for rival, label in zip(rivals, said, strict=True):
+            if rival.fit is None:
+                assert label == f"{rival.model}: not fitted"
                 continue
-            drawn = line(ax, (f"{model}:", f"{model} (E"))
-            fit = fit_scaling(x[fitted], y[fitted], model, frequency=p)
-            np.testing.assert_allclose(drawn.get_ydata(), fit.predict(drawn.get_xdata()), rtol=1e-6)
-            assert drawn.get_label().endswith(f"error {table.loc[model, 'forecast_error']:.2f}")
-        above = table["delta_aicc"].dropna()
-        for model, delta in above.items():
-            assert f"ΔAICc {delta:.1f}, " in line(ax, (f"{model}:", f"{model} (E")).get_label()
+            drawn = line(ax, label)
+            expected = rival.fit.predict(drawn.get_xdata())
+            np.testing.assert_allclose(drawn.get_ydata(), np.where(expected > 0, expected, np.nan))
+            error = f"{rival.model}: {rival.forecast_error:.2f}"
+            if kind == "one seed":
+                assert label == error
+            elif rival is rivals[0]:
+                assert label == f"{error}, best"
+            else:
+                difference, stderr = 1e3 * rival.difference, 1e3 * rival.difference_stderr
+                assert label == f"{error}, Δ {difference:.1f} ± {stderr:.1f}"
+
+    def test_says_what_the_numbers_are(self, world, worlds):
+        assert "error of log forecast, Δ without a seed (10$^{-3}$)" in labels(plot_scaling_fits(world))
+        assert "error of log forecast" in labels(plot_scaling_fits(worlds["one seed"]))
 
     def test_bands_the_best_beyond_what_was_fitted(self, world):
         ax = plot_scaling_fits(world, confidence=0.8)
         (band,) = ax.collections
-        x, y = scaling_points(world)
-        fitted, p = x <= x.max() / 2, world["frequency"].values
-        best = compare_models(x, y, frequency=p).set_index("model")["aicc"].idxmin()
-        assert band.get_label() == f"80% forecast of {best}"
-        expected = forecast(fit_scaling(x[fitted], y[fitted], best, frequency=p), x[-1:], 0.8)
+        x, _ = world.here.loss_points(N)
+        best = compare_along(world, N)[0]
+        assert band.get_label() == f"80% forecast of {best.model}"
+        expected = forecast(best.fit, x[-1:], 0.8)
         edges = band.get_paths()[0].vertices
         at_end = edges[np.isclose(edges[:, 0], x[-1]), 1]
         assert (at_end.min(), at_end.max()) == pytest.approx((expected.lower[0], expected.upper[0]))
-        assert edges[:, 0].min() >= x[fitted].max()
+        assert edges[:, 0].min() >= x[x <= x.max() / 2].max()
 
-    def test_says_that_steps_are_not_independent(self, world):
-        assert any(
-            label.endswith("(if independent)") for label in labels(plot_scaling_fits(world, scale="steps"))
-        )
-        assert not any("independent" in label for label in labels(plot_scaling_fits(world)))
-
-    def test_says_when_there_is_no_floor(self, exact):
-        assert any(label.startswith("power + floor (E = 0)") for label in labels(plot_scaling_fits(exact)))
+    def test_says_what_cannot_be_fitted(self, worlds):
+        assert texts(plot_scaling_fits(worlds["one width"])) == ["fewer than three values of N"]
+        assert texts(plot_scaling_fits(worlds["no loss"])) == ["too few points with a loss"]
+        assert texts(plot_scaling_fits(worlds["nothing learned"], axis=S)) == ["too few points with a loss"]
 
 
-class TestWindowAudit:
-    @each_scale
-    def test_draws_every_window_by_its_centre_and_length(self, world, scale):
-        ax = plot_window_audit(world, scale=scale, min_factor=5)
-        table = audit_windows(*scaling_points(world, scale), min_factor=5)
-        (dots,) = [drawn for drawn in ax.collections if isinstance(drawn, PathCollection)]
-        (bars,) = [drawn for drawn in ax.collections if isinstance(drawn, LineCollection)]
-        expected = np.column_stack(
-            [np.sqrt(table["lower"] * table["upper"]), -table["slope"], table["upper"] / table["lower"]]
-        )
+class TestWindows:
+    @each_axis
+    def test_draws_every_window_by_its_centre_and_length(self, world, axis):
+        ax = plot_windows(world, axis=axis, min_factor=5, confidence=0.8)
+        x, loss = world.here.loss_points(axis)
+        audits = [audit_windows(x, of_seed, min_factor=5) for of_seed in loss]
+        lower, upper = audits[0].lower, audits[0].upper
+        found = [mean_over_seeds(-slopes, 0.8) for slopes in np.stack([a.slope for a in audits], axis=1)]
+        (dots,) = [one for one in ax.collections if isinstance(one, PathCollection)]
+        expected = np.column_stack([np.sqrt(lower * upper), [one.estimate for one in found], upper / lower])
         drawn = np.column_stack([dots.get_offsets(), dots.get_array()])
         np.testing.assert_allclose(drawn[np.lexsort(drawn.T)], expected[np.lexsort(expected.T)])
         assert (np.diff(dots.get_array()) >= 0).all()  # long windows are drawn last
-        heights = np.array([np.ptp(segment[:, 1]) for segment in bars.get_segments()])
-        np.testing.assert_allclose(np.sort(heights), np.sort(2 * table["stderr"]))
-        assert labels(ax)[0] == f"{len(table)} windows (bars: standard error)"
+        (intervals,) = [one for one in ax.collections if isinstance(one, LineCollection)]
+        shortest = [int(np.flatnonzero(lower == low)[0]) for low in np.unique(lower)]
+        ends = [(found[i].lower, found[i].upper) for i in shortest]
+        np.testing.assert_allclose(bars(intervals), ends)
+        assert labels(ax)[0] == f"{lower.size} windows, 80% intervals over 3 seeds"
+        assert ax.get_xlabel() == f"{axis.label}, centre of window"
 
-    def test_theory_in_parameters_is_the_local_slope(self, exact):
-        ax = plot_window_audit(exact)
-        theory = line(ax, "local slope, exact for K = 64")
-        at = theory.get_xdata()
-        n = at / 400  # N is 100 widths, and n a quarter of the width
-        known = (n >= 1) & (n < 63)
-        np.testing.assert_allclose(
-            theory.get_ydata()[known], local_slope(exact["frequency"], n[known]), rtol=1e-6
+    def test_power_law_has_its_exponent_in_every_window(self, slice_of):
+        width = 2 ** np.arange(6)
+        loss = np.ones((2, 6, 3, 2)) * width[:, None, None] ** -0.3
+        ax = plot_windows(slice_of(loss, [0.6, 0.4], width=width))
+        (dots,) = [one for one in ax.collections if isinstance(one, PathCollection)]
+        np.testing.assert_allclose(dots.get_offsets()[:, 1], 0.3, rtol=1e-6)
+        # Of the 15 pairs of ends, 5 are a factor 2 apart.
+        assert labels(ax)[0] == "10 windows, 90% intervals over 2 seeds"
+
+    def test_draws_what_theories_expect(self, world):
+        expected = {"steep": lambda x: x**-0.7, "bent": lambda x: np.where(x < 3000, x**-0.2, 0)}
+        ax = plot_windows(world, expected=expected)
+        np.testing.assert_allclose(line(ax, "steep, windows of a factor 4").get_ydata(), 0.7)
+        bent = line(ax, "bent")
+        np.testing.assert_allclose(bent.get_ydata(), 0.2)
+        assert bent.get_xdata().max() < 1500  # windows that lie where it is known
+
+    def test_guide_of_infinite_k(self, world, worlds):
+        assert set(line(plot_windows(world), "infinite K: 0.40").get_ydata()) == {0.4}
+        assert line(plot_windows(world, axis=S), "infinite K: 0.29").get_ydata()[0] == pytest.approx(
+            0.4 / 1.4
         )
-        assert set(line(ax, "infinite K, α = 0.40").get_ydata()) == {0.4}
+        assert not [label for label in labels(plot_windows(worlds["uniform"])) if "infinite" in label]
 
-    def test_theory_in_steps_is_the_slope_of_the_staircase(self, exact):
-        ax = plot_window_audit(exact, scale="steps")
-        theory = line(ax, "local slope")
-        p, at = exact["frequency"].values, theory.get_xdata()
-        # Over factors of two, on which the loss interpolated over n has its corners smoothed out.
-        inside = (at > 2 * at[0]) & (at < at[-1] / 2)
-        n = [count_from_threshold(p, 100 / (at[inside] * factor)) for factor in (0.5**0.5, 2**0.5)]
-        mean_slope = -np.diff(np.log(ideal_loss(p, np.array(n))), axis=0)[0] / np.log(2)
-        np.testing.assert_allclose(theory.get_ydata()[inside], mean_slope, rtol=0.1)
-        assert line(ax, "infinite K, α/(1+α) = 0.29").get_ydata()[0] == pytest.approx(0.4 / 1.4)
+    def test_one_seed_has_no_intervals(self, worlds):
+        ax = plot_windows(worlds["one seed"])
+        assert not [one for one in ax.collections if isinstance(one, LineCollection)]
+        assert labels(ax)[0].endswith(" windows")
 
-    def test_uniform_frequencies_have_no_infinite_limit(self, uniform):
-        assert not any("infinite" in label for label in labels(plot_window_audit(uniform)))
-
-    def test_says_when_nothing_was_learned(self, slice_of):
-        loss = np.linspace(1, 0.6, 5)[None, :, None, None] * np.ones((1, 5, 2, 2))
-        ax = plot_window_audit(slice_of(loss, [0.6, 0.4], width=[1, 2, 4, 8, 16]))
-        assert "no theory: nothing, or everything, learned" in labels(ax)
-        assert labels(ax)[0].startswith("6 windows")
-
-
-@each_plot
-@each_scale
-class TestBoth:
-    def test_draw_on_given_axes_and_lay_out(self, world, plot, scale):
-        ax = plot(world, scale=scale)
-        assert plot(world, ax, scale=scale) is ax
-        ax.figure.draw_without_rendering()
-
-    def test_say_what_cannot_be_drawn(self, slice_of, plot, scale):
-        for shape in ((1, 1, 1, 2), (1, 2, 3, 2), (3, 3, 4, 2)):
-            loss = np.ones(shape)
-            loss[:, :, -1] = 0  # nothing, then everything, learned
-            for curves in (slice_of(np.ones(shape), [0.5, 0.5]), slice_of(loss, [0.5, 0.5])):
-                ax = plot(curves, scale=scale)
-                ax.figure.draw_without_rendering()
-                assert texts(ax)[0].startswith(("fewer than 4 points", "no window of a factor 4"))
-
-    def test_survive_an_early_stop(self, world, plot, scale):
-        stopped = world.copy(deep=True)
-        for name in ("loss", "mean_loss"):
-            stopped[name][{"seed": 0, "step": slice(80, None)}] = np.nan
-        ax = plot(stopped, scale=scale)
-        ax.figure.draw_without_rendering()
-        assert ax.has_data()
-
-    def test_text_does_not_overlap(self, world, plot, scale):
-        figure = plot(world, scale=scale).figure
-        figure.draw_without_rendering()
-        (ax, *_) = figure.axes
-        legend = ax.get_legend().get_window_extent()
-        assert legend.y0 >= ax.get_window_extent().y1
-        assert legend.x1 <= figure.bbox.x1
+    def test_says_what_is_missing(self, worlds, world):
+        assert texts(plot_windows(worlds["one width"])) == ["fewer than three values of N"]
+        assert texts(plot_windows(worlds["no loss"])) == ["too few points with a loss"]
+        assert texts(plot_windows(world, min_factor=1e3)) == ["no window of a factor 1000"]
