@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
 
 from quanta.analysis.learned import left as left_module
 from quanta.analysis.learned.budget import PARTS
@@ -383,6 +384,41 @@ class TestTooLittle:
     def test_arguments_out_of_range(self, brief, arguments, message):
         with pytest.raises(ValueError, match=message):
             judge(brief, **arguments)
+
+
+@st.composite
+def some_curves(draw):
+    """Whatever fits the schema: any losses, sizes, steps and early stops."""
+    shape = draw(array_shapes(min_dims=5, max_dims=5, min_side=1, max_side=6))
+    levels = st.sampled_from([0.0, 1e-30, 0.004, 0.05, 0.1, 0.3, 0.5, 0.9, 0.95, 1.0, 1.01, 7.0, 1e30])
+    loss = draw(arrays(np.float32, shape, elements=levels))
+    if draw(st.booleans()):  # as if most fell
+        loss = np.sort(loss, axis=3)[..., ::-1, :].copy()
+    for network in np.ndindex(shape[:3]):
+        loss[network][draw(st.integers(1, 2 * shape[3])) :] = np.nan
+    n_train = draw(st.lists(st.integers(1, 99), min_size=shape[0], max_size=shape[0], unique=True))
+    online = draw(st.booleans())
+    steps = draw(st.lists(st.integers(0, 400), min_size=shape[3], max_size=shape[3], unique=True))
+    alpha = draw(st.sampled_from([0.1, 0.4, -1, np.nan]))
+    return {
+        "loss": loss,
+        "frequency": zipf_frequencies(shape[4], -1 if alpha == -1 else 0.4),
+        "alpha": alpha,
+        "chance": draw(st.sampled_from([None, 1.0, 0.7, 7.0])),
+        "step": sorted(steps),
+        "n_train": [*sorted(n_train)[: shape[0] - online], *[np.inf] * online],
+        "n_parameters": draw(st.lists(st.integers(1, 5), min_size=shape[2], max_size=shape[2])),
+    }
+
+
+@settings(max_examples=40)
+@given(some_curves())
+def test_any_curves_are_judged(slice_of, options):
+    verdict = judge(slice_of(**options), taus=(0.5,))
+    record = verdict.to_dict()
+    assert json.loads(json.dumps(record, allow_nan=False)) == record
+    if options["loss"].shape[1] == 1:
+        assert set(outcomes(verdict).values()) == {"inconclusive"}
 
 
 class TestNoFlip:
