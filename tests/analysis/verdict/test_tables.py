@@ -193,10 +193,11 @@ def test_models(tables, statistics):
 
 
 def test_every_table_of_every_poor_slice(slice_of, brief):
-    """Nothing learned; everything; one seed, one width, one evaluation after the start."""
+    """Nothing learned; everything; one subtask; one seed, one width, one evaluation after the start."""
     nothing = slice_of(np.ones((2, 3, 4, 3)), zipf_frequencies(3, 0.4))
     everything = slice_of(np.full((2, 3, 4, 3), 0.01), zipf_frequencies(3, 0.4))
-    for curves in (nothing, everything, brief.isel(seed=[0], width=[-1], step=[0, 20])):
+    one = slice_of(np.linspace(1, 0.01, 30).reshape(1, 5, 6, 1)[:, ::-1], [1.0])
+    for curves in (nothing, everything, one, brief.isel(seed=[0], width=[-1], step=[0, 20])):
         found = tabulate(measure(curves), 0.9)
         assert found["networks"].shape[0] == curves.sizes["seed"] * curves.sizes["width"]
         assert found["sensitivity"]["value"].tolist()[:4] == [f"{tau:g}" for tau in TAUS]
