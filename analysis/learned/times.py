@@ -218,9 +218,9 @@ def find_full(times: xr.Dataset) -> NDArray[np.bool_]:
     found = np.zeros(learned.shape[:2], dtype=bool)
     for seed, width in np.ndindex(found.shape):
         n = int(learned[seed, width].sum())
-        if n == frequency.size or not learned[seed].any():
-            continue
         end = float(ordered["step_lower"].values[seed, width].max())
+        if n == frequency.size or not learned[seed].any() or end == 0:  # nothing was seen after step 0
+            continue
         last = np.nanmax(at[seed, width]) if n else np.nanmin(at[seed])
         due = frequency >= frequency[max(n - 1, 0)] * min(last / end, 1.0)
         found[seed, width] = due.sum() - n >= FULL_AFTER

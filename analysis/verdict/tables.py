@@ -294,8 +294,9 @@ def compare_along(statistics: Statistics, axis: Axis, hold_out: float = 2.0) -> 
     """
     x, loss = statistics.here.loss_points(axis)
     chance = float(statistics.base.left.chance.mean())
-    curves = (*CURVES, FiniteK(statistics.base.left.frequency, chance))
-    return compare_models(x, loss, curves, hold_out=hold_out)
+    frequency = statistics.base.left.frequency
+    finite = (FiniteK(frequency, chance),) if frequency.size > 1 else ()  # of one subtask there is no law
+    return compare_models(x, loss, (*CURVES, *finite), hold_out=hold_out)
 
 
 _OF_RIVAL = ("model", "forecast_error", "n_held_out", "score", "difference", "difference_stderr", "message")

@@ -301,6 +301,11 @@ class TestFindFull:
         got = find_full(times_of([[self.network(0)] * 2, [self.network(0), self.network(9)]], 1e9))
         assert got.tolist() == [[False, False], [True, True]]
 
+    def test_learned_before_anything_was_seen(self, one):
+        """Where step 0 is all there is, no room can be seen."""
+        times = learning_times(one(*[[0.01]] * 2, *[[1.0]] * 6, step=[0]))
+        assert find_full(times).tolist() == [[False]]
+
     def test_equal_frequencies_are_due_together(self):
         times = times_of([[[5.0, 6.0, *[NEVER] * 4], [5.0, 6.0, 7.0, *[NEVER] * 3]]], 10.0, np.full(6, 1 / 6))
         assert find_full(times).tolist() == [[True, False]]
