@@ -2,9 +2,9 @@
 
 A subtask is learned when its loss is below a share τ of chance, and there to stay. Asked of the raw curve
 "to stay" would depend on how often one evaluates, since one spike or one noisy evaluation in a thousand would
-unlearn it. So every curve is made monotone once, by isotonic regression over steps: spikes and noise are
-pooled with their neighbours, a relapse that lasts raises what came before it. What lies above is the relapse
-share.
+unlearn it. So spikes are taken out, and every curve is made monotone once, by isotonic regression over steps:
+noise is pooled with its neighbours, and a relapse that lasts raises what came before it. What lies above is
+the relapse share.
 
 Shapes: D training-set sizes, S seeds, W widths, T steps, K subtasks.
 """
@@ -165,7 +165,7 @@ def measure_left(curves: xr.Dataset, metric: str = "loss") -> Left:
     for network in np.ndindex(last.shape):
         n = last[network] + 1
         raw = value[network][:n]
-        share[network][:n] = make_monotone(raw)
+        share[network][:n] = make_monotone(remove_spikes(raw))
         share[network][n:] = share[network][n - 1]
         mean, raised = share[network][:n] @ frequency, np.maximum(raw - share[network][:n], 0) @ frequency
         relapse[network] = float(np.mean(raised / np.where(mean > 0, mean, 1)))
@@ -200,6 +200,20 @@ def _ordered(variable: xr.DataArray, dims: tuple[str, ...]) -> NDArray[Any]:
     if "n_train" not in variable.dims:
         variable = variable.expand_dims("n_train")
     return np.asarray(variable.transpose(*dims).values)
+
+
+def remove_spikes(values: NDArray[Any]) -> NDArray[Any]:
+    """Take out what stands above both its neighbours, down the first axis of an array of shape (T, K).
+
+    By the median of every three: a falling curve is its own, and one spike in a hundred evaluations does not
+    raise what isotonic regression makes of the rest. Of the last evaluation the two before it decide.
+    """
+    if len(values) < 3:
+        return values
+    before, here, after = values[:-2], values[1:-1], values[2:]
+    low, high = np.minimum(before, after), np.maximum(before, after)
+    last = np.minimum(values[-1:], np.maximum(values[-2:-1], values[-3:-2]))
+    return np.concatenate([values[:1], np.clip(here, low, high), last])
 
 
 def make_monotone(values: NDArray[Any]) -> NDArray[Any]:
