@@ -8,7 +8,7 @@ from sklearn.isotonic import IsotonicRegression
 
 from quanta.analysis import axes
 from quanta.analysis.axes import Axis
-from quanta.analysis.learned.left import halfway, make_monotone, measure_left, trace
+from quanta.analysis.learned.left import halfway, make_monotone, measure_left, remove_spikes, trace
 from quanta.tasks.frequencies import zipf_frequencies
 
 few = settings(max_examples=30)
@@ -86,11 +86,11 @@ def share_of(curves, **options):
 
 class TestMeasureLeft:
     def test_is_the_monotone_share_of_each_chance(self, one):
-        left = measure_left(one([2, 1, 1.5, 0.2], [8, 4, 0.4, 0.4], chance=[2, 4]))
+        left = measure_left(one([2, 1, 1, 1.5, 1.5, 0.2], [8, 4, 0.4, 0.4, 0.4, 0.4], chance=[2, 4]))
         np.testing.assert_allclose(
-            left.share[0, 0, 0].T, [[1, 0.625, 0.625, 0.1], [2, 1, 0.1, 0.1]], rtol=1e-7
+            left.share[0, 0, 0].T, [[1, *[0.625] * 4, 0.1], [2, 1, *[0.1] * 4]], rtol=1e-7
         )
-        assert left.share.shape == (1, 1, 1, 4, 2)
+        assert left.share.shape == (1, 1, 1, 6, 2)
         assert left.share.dtype == np.float32
         assert (left.chance.tolist(), left.chance_source) == ([2, 4], "given")
         np.testing.assert_allclose(left.end[0, 0, 0], [0.1, 0.1], rtol=1e-7)
@@ -98,17 +98,16 @@ class TestMeasureLeft:
     def test_a_spike_does_not_unlearn_and_a_relapse_does(self, one):
         low = [0.01] * 20
         share = share_of(one([1, *low, 0.9, *low], [1, *low, *low, 0.9], [1, *low, *[0.9] * 21]))
-        np.testing.assert_allclose(share[0, 1:22], (20 * 0.01 + 0.9) / 21, rtol=1e-6)
-        # A spike at the very end is pooled with what was before it.
-        np.testing.assert_allclose(share[1, 1:], (40 * 0.01 + 0.9) / 41, rtol=1e-6)
+        # At the very end too.
+        np.testing.assert_allclose(share[:2, 1:], 0.01, rtol=1e-6)
         np.testing.assert_allclose(share[2, 1:], (20 * 0.01 + 21 * 0.9) / 41, rtol=1e-6)
         assert ((share < 0.1)[:, -1]).tolist() == [True, True, False]
 
     def test_relapse_is_what_lies_above(self, one):
         left = measure_left(one([1, 0.5, 0.5, 0.25], [1, 0.25, 0.75, 0.25]))
-        # Only the second subtask relapses, to .75 where .5 is monotone; the mean there is .5.
+        # Only the second subtask relapses, to .75 where .25 is monotone; the mean there is .375.
         assert left.relapse.shape == (1, 1, 1)
-        assert left.relapse.item() == pytest.approx((0 + 0 + 0.5 * 0.25 / 0.5 + 0) / 4, rel=1e-6)
+        assert left.relapse.item() == pytest.approx((0 + 0 + 0.5 * 0.5 / 0.375 + 0) / 4, rel=1e-6)
 
     def test_no_relapse_where_curves_fall(self, ideal):
         assert (measure_left(ideal).relapse == 0).all()
@@ -327,9 +326,28 @@ class TestTrace:
             trace(left, axis)
 
 
+class TestRemoveSpikes:
+    @given(arrays(np.float64, (7, 2), elements=st.floats(0, 10)))
+    def test_a_falling_curve_is_its_own(self, values):
+        falling = -np.sort(-values, axis=0)
+        np.testing.assert_array_equal(remove_spikes(falling), falling)
+
+    @pytest.mark.parametrize("at", range(2, 8))
+    def test_one_spike_leaves_nothing(self, at):
+        curve = np.array([1, 0.5, 0.2, 0.1, 0.1, 0.05, 0.05, 0.05])[:, None]
+        spiked = curve.copy()
+        spiked[at] = 0.9
+        found = remove_spikes(spiked)
+        assert (found <= np.maximum(curve, np.roll(curve, 1, axis=0)))[1:].all()
+
+    @pytest.mark.parametrize("n", [0, 1, 2])
+    def test_too_short_to_tell(self, n):
+        np.testing.assert_array_equal(remove_spikes(np.ones((n, 3))), np.ones((n, 3)))
+
+
 def test_nan_after_an_early_stop_is_a_curve_that_stays_where_it_stopped(slice_of):
-    rng = np.random.default_rng(2)
-    loss = rng.uniform(size=(3, 2, 9, 5))
+    # Falling: of one that rises at its last evaluation it is not known whether that was a spike.
+    loss = -np.sort(-np.random.default_rng(2).uniform(size=(3, 2, 9, 5)), axis=2)
     stays, stopped = loss.copy(), loss.copy()
     stays[1, :, 5:], stopped[1, :, 5:] = make_monotone(loss[1, 0, :5])[-1], np.nan
     stays[1, 1, 5:] = make_monotone(loss[1, 1, :5])[-1]
