@@ -58,15 +58,15 @@ class TestLearningTimes:
         second = np.exp(np.log(10) + np.log(10) * np.log(2 / 0.4) / np.log(2 / 0.3))
         assert described(times)[1][1] == pytest.approx(second, rel=1e-6)
 
-    def test_a_relapse_delays_until_below_for_good(self, one):
-        # Monotone it is 1, .255, .255, .02.
+    def test_what_is_below_for_one_evaluation_alone_is_not_learned_by_then(self, one):
+        # Of every three the median is 1, .5, .02, .02.
         [(learned, step, lower, upper)] = described(learning_times(one([1, 0.01, 0.5, 0.02])))
-        assert (learned, lower, upper) == (True, 100, 1000)
-        part = np.log(0.255 / 0.1) / np.log(0.255 / 0.02)
-        assert step == pytest.approx(100 * 10**part, rel=1e-6)
+        assert (learned, lower, upper) == (True, 10, 100)
+        part = np.log(0.5 / 0.1) / np.log(0.5 / 0.02)
+        assert step == pytest.approx(10 * 10**part, rel=1e-6)
 
-    def test_below_and_above_again_at_the_end_is_not_learned(self, one):
-        assert described(learning_times(one([1, 0.01, 0.01, 0.5])))[0][0] is False
+    def test_above_again_at_the_end_is_not_learned(self, one):
+        assert described(learning_times(one([1, 0.01, 0.5, 0.5])))[0][0] is False
 
     def test_one_noisy_evaluation_does_not_unlearn(self, one):
         steps = [0, *range(1, 40)]
@@ -133,7 +133,9 @@ class TestLearningTimes:
         times = learning_times(slice_of(loss, zipf_frequencies(3, 0.4), step=steps))
         model = IsotonicRegression(increasing=False)
         for seed, width, k in np.ndindex(2, 2, 3):
-            curve = model.fit_transform(np.arange(6), loss[seed, width, :, k])
+            raw = loss[seed, width, :, k].astype(float)
+            inner = np.median([raw[:-2], raw[1:-1], raw[2:]], axis=0)
+            curve = model.fit_transform(np.arange(6), [raw[0], *inner, min(raw[5], max(raw[3:5]))])
             if np.abs(curve - 0.1).min() < 1e-6:  # rounding decides
                 continue
             got = {
