@@ -191,7 +191,7 @@ class TestSettle:
 
     def test_errors_of_all_claims_together(self):
         """Where all claims are true at the edge, some fails in no more than the level of studies."""
-        rng, n, level = np.random.default_rng(0), 1000, 0.05
+        rng, n, level = np.random.default_rng(0), 400, 0.05
         failed = 0
         for _ in range(n):
             claims = [
@@ -239,11 +239,11 @@ class TestSeedsNeeded:
         n = n_seeds_for(sd, distance, 0.9)
         mean = 1.1 + distance if outside else 1.1 - distance
         decided = 0
-        for _ in range(500):
+        for _ in range(200):
             values = mean + sd * rng.standard_normal(n)
             (found,) = settle([hold("N", "a", values, (-math.inf, 1.1), 0.9, "{}")], 0.9)
             decided += found.holds is (not outside)
-        assert 0.4 < decided / 500 < 0.7
+        assert 0.4 < decided / 200 < 0.7
 
 
 class TestWords:

@@ -411,7 +411,7 @@ def some_curves(draw):
     }
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(some_curves())
 def test_any_curves_are_judged(slice_of, options):
     verdict = judge(slice_of(**options), taus=(0.5,))
