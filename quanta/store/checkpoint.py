@@ -62,7 +62,7 @@ class Checkpoint:
             "format": FORMAT,
             "unit": trainer.unit.model_dump_json(),
             "n_steps": str(trainer.n_steps),
-            "seconds": repr(trainer.elapsed()),  # for whoever looks how far it is
+            "seconds": repr(float(state["seconds"])),  # for whoever looks how far it is
             "sha256": _digest(state),
         }
         with atomic_write(self.path) as temporary:
@@ -126,6 +126,12 @@ class Checkpoint:
                 state = {name: file.read(name) for name in file.tensors}
             if metadata.get("sha256") != _digest(state):
                 raise ValueError("its checksum is not that of its contents")
+            # Those from before the head told seconds have none.
+            unknown = set(metadata) - {"format", "unit", "n_steps", "seconds", "sha256"}
+            if unknown or metadata.get("seconds", repr(float(state["seconds"]))) != repr(
+                float(state["seconds"])
+            ):
+                raise ValueError("its head and its contents differ")
         except PermissionError:
             raise
         except (OSError, ValueError) as error:
