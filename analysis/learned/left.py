@@ -265,8 +265,6 @@ def trace(left: Left, axis: Axis, *, width: int = -1) -> Trace:
     ValueError
         If the axis is no resource.
     """
-    if axis.dim not in ("width", "n_train", "step"):
-        raise ValueError(f"axis must be a resource, along width, n_train or step, not {axis.name}")
     fixed = {"chance": left.chance, "frequency": left.frequency}
     if axis.dim not in ("width", "n_train", "step"):
         raise ValueError(f"axis must be a resource, along width, n_train or step, not {axis.name}")

@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
+from scipy import signal
 from scipy.optimize import lsq_linear
 from sklearn.isotonic import IsotonicRegression
 
@@ -339,6 +340,15 @@ class TestRemoveSpikes:
         spiked[at] = 0.9
         found = remove_spikes(spiked)
         assert (found <= np.maximum(curve, np.roll(curve, 1, axis=0)))[1:].all()
+
+    @few
+    @given(arrays(float, (9, 3), elements=st.floats(0, 10)))
+    def test_against_scipys_median_of_three(self, values):
+        found = remove_spikes(values)
+        np.testing.assert_array_equal(found[1:-1], signal.medfilt(values, (3, 1))[1:-1])
+        np.testing.assert_array_equal(found[0], values[0])
+        # The last may be a spike, but no dip: nothing is known of what comes after it.
+        np.testing.assert_array_equal(found[-1], np.minimum(values[-1], values[-3:-1].max(axis=0)))
 
     @pytest.mark.parametrize("n", [0, 1, 2])
     def test_too_short_to_tell(self, n):
