@@ -146,7 +146,8 @@ def find_inversions(times: xr.Dataset) -> pd.DataFrame:
     for seed, width in np.ndindex(at.shape[:2]):
         here = (seed, width)
         later, first = np.nonzero(np.triu(at[here][:, None] > at[here]))
-        factor = earliest[here][later] / latest[here][first]
+        # Where step 0 is all there is, both are 0.
+        factor = earliest[here][later] / np.maximum(latest[here][first], np.finfo(np.float64).tiny)
         inversions = {
             "seed": seeds[seed],
             "width": widths[width],

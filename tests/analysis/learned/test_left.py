@@ -179,6 +179,12 @@ class TestChance:
         assert left.chance_source == "measured"
         np.testing.assert_allclose(left.chance, 1, rtol=1e-6)
 
+    def test_where_most_are_learned_it_is_that_of_the_others(self, one):
+        curves = self.curves(one, n_rest=6)["loss"].values[0, 0, 0].T
+        left = measure_left(one(*[curves[0]] * 20, *curves, step=self.STEPS, chance=None))
+        assert left.chance_source == "measured"
+        np.testing.assert_allclose(left.chance, 1, rtol=1e-6)
+
     def test_is_assumed_where_few_rest(self, one):
         left = measure_left(self.curves(one, 2.0, 2.0, n_rest=3))
         assert left.chance_source == "assumed"

@@ -145,6 +145,12 @@ def test_order_before_the_first_evaluation_is_not_known(slice_of):
     assert tabulate_q_sequence(times)["order"].tolist() == [1, 1, 3]
 
 
+def test_order_at_step_0_alone_has_no_factor(slice_of):
+    times = learning_times(slice_of(np.array([[[[1.0, 0.01]]]]), [0.6, 0.4], step=[0]))
+    (row,) = find_inversions(times)[INVERSION].to_dict("records")
+    assert (row["subtask_first"], row["time_factor"], row["at_least"]) == (2, 1.0, True)
+
+
 @settings(max_examples=20)
 @given(st.lists(st.lists(st.integers(0, 6), min_size=5, max_size=5), min_size=1, max_size=3))
 def test_inversions_against_all_pairs(slice_of, at):
