@@ -19,6 +19,7 @@ from quanta.analysis.verdict import statistics as statistics_module
 from quanta.analysis.verdict.claims import Claim, number
 from quanta.analysis.verdict.judge import QUESTIONS, answer, claims_of, judge, outcome_of
 from quanta.analysis.verdict.statistics import TAUS, measure
+from quanta.analysis.verdict.tables import tabulate
 from quanta.curves.dataset import load_curves
 from quanta.tasks.frequencies import uniform_frequencies, zipf_frequencies
 
@@ -417,6 +418,7 @@ def test_any_curves_are_judged(slice_of, options):
     verdict = judge(slice_of(**options), taus=(0.5,))
     record = verdict.to_dict()
     assert json.loads(json.dumps(record, allow_nan=False)) == record
+    assert tabulate(verdict.statistics, 0.9)["sensitivity"]["value"].tolist()[:2] == ["0.1", "0.5"]
     if options["loss"].shape[1] == 1:
         assert set(outcomes(verdict).values()) == {"inconclusive"}
 
