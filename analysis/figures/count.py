@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from quanta.analysis import axes
 from quanta.analysis.axes import Axis
 from quanta.analysis.figures import style
-from quanta.analysis.figures.data import Data, along, crossings, measured
+from quanta.analysis.figures.data import Data, along, fit_constant, measured
 from quanta.analysis.fits.intervals import mean_over_seeds
+from quanta.analysis.theories.constants import fit_room
 from quanta.analysis.verdict.statistics import Statistics
 
 Array = NDArray[np.float64]
@@ -24,10 +25,10 @@ def plot_count(data: Data, ax: Axes | None = None, *, axis: Axis = axes.N, confi
     """Draw the number of subtasks learned along an axis.
 
     Along N a full network is a dot: its count is its room. Any other would have learned more, and is an open
-    triangle that points up; the line is n ∝ N, through the middle of the full ones if there are any. Along S
-    the count of the widest is a staircase, and the line is the count if S_k ∝ 1/p_k; along D likewise.
-    Neither line is fitted. The axis of the count is logarithmic from 1 up and linear below, so that it can
-    show 0.
+    triangle that points up; the line is n ∝ N, where a full network learned something. Along S the count of
+    the widest is a staircase, and the line is the count if S_k ∝ 1/p_k; along D likewise. The constants of
+    both are fitted, with what is not learned and networks that are not full as bounds. The axis of the count
+    is logarithmic from 1 up and linear below, so that it can show 0.
 
     Parameters
     ----------
@@ -93,12 +94,10 @@ def _draw_room(ax: Axes, statistics: Statistics, axis: Axis, top: float, confide
                 ms=3.5 if marker == "o" else 4.5,
                 label=f"{label} ({chosen.sum()} of {chosen.size})",
             )
-    some = (counts >= 1) & (counts < statistics.base.left.frequency.size)
-    through = some & full if (some & full).any() else some
-    if through.any() and x.size > 1:
-        rate = style.geometric_mean((counts / x)[through])
-        ends = np.clip(rate * np.array([x.min(), x.max()]), 0.5, top)
-        ax.plot(ends / rate, ends, "--", color=style.GUIDE, zorder=1, label=f"n ∝ {axis.name}")
+    room = fit_room(x, counts, full, statistics.base.left.frequency.size)
+    if np.isfinite(room) and x.size > 1:
+        ends = np.clip(np.array([x.min(), x.max()]) / room, 0.5, top)
+        ax.plot(ends * room, ends, "--", color=style.GUIDE, zorder=1, label=f"n ∝ {axis.name}")
     gamma = mean_over_seeds(here.gamma, confidence)
     if axis != axes.N:
         return
@@ -109,12 +108,10 @@ def _draw_room(ax: Axes, statistics: Statistics, axis: Axis, top: float, confide
 
 
 def _draw_all_at_once(ax: Axes, statistics: Statistics, axis: Axis) -> None:
-    """Draw the count that learning at c/p_k gives, c from the middle of what was learned."""
-    at, lower, _ = crossings(statistics, axis)
+    """Draw the count that learning at c/p_k gives, c fitted to what was learned when."""
     frequency = statistics.base.left.frequency
-    seen = np.isfinite(at) & (lower > 0)
-    if not seen.any() or frequency[0] == frequency[-1]:
+    c = fit_constant(statistics, axis, 1 / frequency)
+    if not np.isfinite(c) or frequency[0] == frequency[-1]:
         return
-    c = style.geometric_mean((at * frequency)[seen])
     label = f"{style.learned_at(axis)} ∝ 1/p$_k$"
     ax.plot(c / frequency, np.arange(1, frequency.size + 1), "--", color=style.GUIDE, zorder=1, label=label)

@@ -1,5 +1,7 @@
 """What figures are drawn from: the statistics of a slice, computed once and read by all."""
 
+import math
+
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
@@ -7,6 +9,8 @@ from numpy.typing import NDArray
 from quanta.analysis.axes import Axis, Trace
 from quanta.analysis.learned.left import trace
 from quanta.analysis.learned.times import cross_trace
+from quanta.analysis.theories.constants import fit_scale
+from quanta.analysis.verdict.predictions import observe
 from quanta.analysis.verdict.statistics import Statistics, measure
 
 Array = NDArray[np.float64]
@@ -61,6 +65,23 @@ def crossings(statistics: Statistics, axis: Axis) -> tuple[Array, Array, Array]:
         nothing = np.full((len(one.left), one.frequency.size), np.nan)
         return nothing, nothing, nothing
     return cross_trace(one, statistics.tau)
+
+
+def fit_constant(statistics: Statistics, axis: Axis, pattern: Array) -> float:
+    """Fit c of learning subtask k at c times a pattern (K,) along S or D, with what is not learned as a bound.
+
+    Returns
+    -------
+    float
+        NaN where nothing is seen being learned.
+    """
+    seen = observe(statistics.here)
+    lower, upper = (
+        (seen.time_lower, seen.time_upper)
+        if axis.dim == "step"
+        else (seen.examples_lower, seen.examples_upper)
+    )
+    return math.nan if lower is None or upper is None else fit_scale(pattern, lower, upper)
 
 
 def choose(dimension: str, values: NDArray[np.int64], chosen: int | None, default: int) -> int:

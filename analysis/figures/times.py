@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from quanta.analysis import axes
 from quanta.analysis.axes import Axis
 from quanta.analysis.figures import style
-from quanta.analysis.figures.data import Data, crossings, measured
+from quanta.analysis.figures.data import Data, crossings, fit_constant, measured
 from quanta.analysis.fits.intervals import mean_over_seeds
 from quanta.analysis.learned.growth import TimeLaw, split_ranks
 from quanta.analysis.verdict.statistics import Statistics
@@ -30,10 +30,10 @@ def plot_learning_times(
     """Draw where along an axis each subtask was learned against its frequency, and β by part of the ranks.
 
     A subtask that was not learned is an open triangle up at the last place, and one that was learned before
-    the first an open triangle down. The dashed line has the slope of β = 1 and goes through the middle of
-    what was learned. The coloured lines have the β of each quarter of the ranks learned, mean over seeds, and
-    go through the middle of that quarter; where too few are learned for quarters, of each half or of all.
-    Under one law they are parallel.
+    the first an open triangle down. The dashed line is learning all at once, at c / p_k, c fitted with what
+    is not learned as a bound. The coloured lines have the β of each quarter of the ranks learned, mean over
+    seeds, and go through the middle of that quarter; where too few are learned for quarters, of each half or
+    of all. Under one law they are parallel.
 
     Parameters
     ----------
@@ -69,12 +69,11 @@ def plot_learning_times(
     if not (learned | (lower > 0)).any():
         text = "no evaluation after step 0" if axis.dim == "step" else style.no_places(axis)
         return style.instead(ax, text)
-    if seen.any() and frequency[0] > frequency[-1]:
-        ends = np.array([frequency[seen.any(axis=0)].max(), frequency[seen.any(axis=0)].min()])
-        middle = style.geometric_mean((at * frequency)[seen])
-        ax.plot(ends, middle / ends, "--", color=style.GUIDE, zorder=1, label="β = 1")
-        if axis.name in statistics.here.time_laws:
-            law = statistics.here.time_laws[axis.name]
+    c, law = fit_constant(statistics, axis, 1 / frequency), statistics.here.time_laws.get(axis.name)
+    if np.isfinite(c) and frequency[0] > frequency[-1]:
+        ends = frequency[np.flatnonzero(seen.any(axis=0))[[0, -1]]]
+        ax.plot(ends, c / ends, "--", color=style.GUIDE, zorder=1, label="β = 1")
+        if law is not None:
             _draw_parts(ax, frequency, at, lower, upper, law)
             beta = mean_over_seeds(law.beta, confidence)
             if np.isfinite(beta.estimate):
@@ -110,8 +109,8 @@ def plot_drift(data: Data, ax: Axes | None = None, *, axis: Axis = axes.S, confi
     Each seed is a line over the subtasks it learned; what it did not learn, up to the last rank that any did,
     is a triangle up. A square is the geometric mean over a quarter of what was learned, with its interval
     over seeds: open where a subtask among these ranks was not learned, so that the mean is too low. The
-    dotted line is learning one after another, x_k ∝ k, through the middle. The legend has β of the first and
-    of the later half of the ranks.
+    dashed line is learning all at once, x_k = c / p_k, and the dotted one after another, x_k = c k, each with
+    its c fitted. The legend has β of the first and of the later half of the ranks.
 
     Parameters
     ----------
@@ -142,13 +141,12 @@ def plot_drift(data: Data, ax: Axes | None = None, *, axis: Axis = axes.S, confi
         look: dict[str, Any] = {"color": style.GUIDE, "mfc": "none", "mew": 0.6, "ms": 3.2}
         ax.plot(places[late], (lower * frequency)[late], "^", **look, label="not learned by then")
     _draw_quarters(ax, rank, product, lower, upper, confidence)
-    middle = style.geometric_mean(product[seen])
-    ax.axhline(middle, color=style.GUIDE, linestyle="--", zorder=1, label="β = 1")
-    if frequency[0] > frequency[-1] and last > 1:
-        serial = rank[:last] * frequency[:last]
-        level = style.geometric_mean((at / rank)[seen])
+    c, serial = (fit_constant(statistics, axis, pattern) for pattern in (1 / frequency, rank))
+    ax.plot(rank[:last], np.full(last, c), "--", color=style.GUIDE, zorder=1, label="β = 1")
+    if frequency[0] > frequency[-1]:
         label = f"one after another: β = {style.number(statistics.base.serial_beta)}"
-        ax.plot(rank[:last], level * serial, ":", color=style.GUIDE, zorder=1, label=label)
+        one_by_one = serial * (rank * frequency)[:last]
+        ax.plot(rank[:last], one_by_one, ":", color=style.GUIDE, zorder=1, label=label)
     halves = _halves(statistics, axis, confidence)
     style.say_in_legend(ax, f"β of halves: {halves}" if halves else "too few learned for β of halves")
     ax.set_xlim(0.9, 1.1 * max(last, 2))

@@ -10,6 +10,7 @@ from quanta.analysis.figures.loss import plot_loss
 from quanta.analysis.fits.intervals import mean_over_seeds
 from quanta.analysis.theories.domino import Domino
 from quanta.analysis.theories.quanta import Quanta, ideal_loss
+from quanta.analysis.verdict.predictions import observe
 from quanta.analysis.verdict.statistics import measure
 from quanta.tasks.frequencies import zipf_frequencies
 
@@ -142,13 +143,11 @@ class TestCount:
         assert f"n ∝ N$^γ$ with γ = {style.interval(found)}" in labels(plot_count(simulated, confidence=0.8))
         assert "no γ: too few networks are full" in labels(plot_count(worlds["nothing learned"]))
 
-    def test_guide_is_in_proportion_through_the_full_ones(self, simulated):
+    def test_guide_is_in_proportion_by_the_fitted_room(self, simulated):
         drawn = line(plot_count(simulated), "n ∝ N")
         assert slope_of(drawn) == pytest.approx(1)
-        counts, x = simulated.here.n_learned, simulated.base.left.n_parameters
-        through = simulated.here.is_full & (counts >= 1)
-        rate = np.exp(np.log((counts / x)[through]).mean())
-        assert drawn.get_ydata()[0] / drawn.get_xdata()[0] == pytest.approx(rate)
+        fitted = Quanta.fit(observe(simulated.here))
+        assert drawn.get_xdata()[0] / drawn.get_ydata()[0] == pytest.approx(fitted.parameters_per_subtask)
 
     def test_along_steps_it_is_a_staircase_a_seed(self, world):
         ax = plot_count(world, axis=S)
@@ -163,8 +162,9 @@ class TestCount:
         statistics = worlds[kind]
         x, n = line(plot_count(statistics, axis=axis), f"{axis.name}$_k$ ∝ 1/p$_k$").get_data()
         assert n.tolist() == list(range(1, statistics.base.left.frequency.size + 1))
-        constants = x * statistics.base.left.frequency
-        np.testing.assert_allclose(constants, constants[0])
+        fitted = Quanta.fit(observe(statistics.here))
+        constant = fitted.learning_time if axis == S else fitted.examples_per_subtask
+        np.testing.assert_allclose(x * statistics.base.left.frequency, constant)
 
     def test_along_data_the_counts_are_dots(self, data_world):
         ax = plot_count(data_world, axis=D)

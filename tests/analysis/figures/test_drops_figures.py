@@ -40,6 +40,13 @@ class TestDrops:
         ax = plot_drops(slice_of(loss, [0.6, 0.4], step=step))
         assert {tuple(sorted(set(curve[:, 1]))) for curve in falls(ax)} == {(0.0, 1.0)}
 
+    def test_a_fall_begins_at_chance_at_most(self, slice_of):
+        # From four times chance: to chance at step 10, and to half of it, that is half of the fall, at 100.
+        loss = np.array([4.0, 4.0, 1.0, 0.5, 0.0])[None, None, :, None] * np.ones(2)
+        ax = plot_drops(slice_of(loss, [0.6, 0.4], step=[0, 1, 10, 100, 1000]))
+        for curve in falls(ax):
+            np.testing.assert_allclose(curve, [[0.01, 1], [0.1, 1], [1, 0.5], [10, 0]])
+
     @pytest.mark.parametrize(("name", "share"), [(name, share) for name, _, _, share in SHAPES])
     def test_shapes_have_the_shares_that_are_said(self, name, share):
         (shape,) = [shape for one, _, shape, _ in SHAPES if one == name]

@@ -55,6 +55,7 @@ class TestLearningCurves:
         ax = plot_learning_curves(stopped, width=40, seed=1)
         for segment in ax.collections[0].get_segments():
             assert segment[:, 0].tolist() == [1, 10, 100]
+        assert line(ax, "mean loss").get_xdata().tolist() == [1, 10, 100]
         assert ax.get_xlim() == (1, 1000)
 
     def test_shows_losses_far_above_chance(self, slice_of):
