@@ -6,6 +6,7 @@ from .store.errors import StoreError
 from .store.lock import LockedError
 from .store.manifest import Manifest
 from .store.run_directory import RunDirectory, load, load_population
+from .store.slices import Slice
 from .store.status import Status, UnitStatus, read_status
 from .store.verification import Damage, Verification, verify
 from .study.sections import EvaluationSpec, PopulationSpec, TrainingSpec
@@ -27,6 +28,7 @@ __all__ = [
     "PopulationSpec",
     "QuantaError",
     "RunDirectory",
+    "Slice",
     "Status",
     "StoreError",
     "StudySpec",
