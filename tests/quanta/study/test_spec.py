@@ -318,10 +318,10 @@ class TestShippedStudies:
     def test_demo_and_its_controls(self, name, alpha):
         loaded = load_study(name)
         assert [(unit.alpha, unit.n_train, unit.seed) for unit in loaded.units()] == [
-            (alpha, "online", seed) for seed in range(3)
+            (alpha, "online", seed) for seed in range(8)
         ]
         widths = loaded.population.widths
-        assert (widths[0], widths[-1], len(widths)) == (4, 128, 11)
+        assert (widths[0], widths[-1], len(widths)) == (11, 128, 8)
         assert (loaded.task.n_subtasks, loaded.task.n_bits, loaded.task.k) == (64, 32, 3)
         assert count_parameters(widths[-1], 64, 32) == 99 * 128 + 2
 

@@ -70,6 +70,8 @@ def read_inputs(first, count, worker=WORKER, seconds=SECONDS):
                 process.kill()
                 fate = f"no answer in {patience} s"
             listener.join()
+        if not answers:
+            pytest.fail(f"the worker {fate} before it read anything: {' | '.join(said[-20:])}")
         if first < end:
             answers.append({"number": first, "reader": "?", "outcome": f"{fate}: {' | '.join(said[-20:])}"})
             first += 1
