@@ -5,6 +5,7 @@ A *resource* is the x of a loss curve: with more of it more is learned. Exponent
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -89,7 +90,7 @@ class Trace:
     chance: Array
     frequency: Array
 
-    @property
+    @cached_property
     def mean_loss(self) -> Array:
         """Σ p_k · loss_k in bits, shape (S, X)."""
         return np.asarray(self.left @ (self.frequency * self.chance))

@@ -68,7 +68,7 @@ def crossings(statistics: Statistics, axis: Axis) -> tuple[Array, Array, Array]:
 
 
 def fit_constant(statistics: Statistics, axis: Axis, pattern: Array) -> float:
-    """Fit c of learning subtask k at c times a pattern (K,) along S or D, with what is not learned as a bound.
+    """Fit c of learning subtask k at c times a pattern (K,) along S or D; not learned is a bound.
 
     Returns
     -------

@@ -232,16 +232,18 @@ def _compare(at: Array) -> tuple[Array, Array]:
         How many pairs of subtasks are in the same order, and how many are comparable.
     """
     learned = np.isfinite(at).any(axis=tuple(range(at.ndim - 1)))
-    # Two subtasks that no network learned are comparable nowhere: go through the others only.
-    at = np.concatenate([at[..., learned], at[..., ~learned]], axis=-1)
+    # Two subtasks that no network learned are comparable nowhere, and beside another they are all alike: one
+    # column stands for all of them.
+    at = np.concatenate([at[..., learned], np.full((*at.shape[:-1], 1), np.inf)], axis=-1)
+    n_like_it = np.append(np.ones(np.count_nonzero(learned)), np.count_nonzero(~learned))
     n_same, n_pairs = np.zeros((2, *at.shape[:-1], at.shape[-2]))
     # One subtask at a time: all pairs of all networks at once would need M K^2 / 2 numbers.
-    for i in range(np.count_nonzero(learned)):
-        one, others = at[..., [i]], at[..., i + 1 :]
+    for i in range(at.shape[-1] - 1):
+        one, others, n = at[..., [i]], at[..., i + 1 :], n_like_it[i + 1 :]
         before, after = (one < others).astype(np.float64), (one > others).astype(np.float64)
         known = before + after
-        n_same += before @ before.mT + after @ after.mT
-        n_pairs += known @ known.mT
+        n_same += (n * before) @ before.mT + (n * after) @ after.mT
+        n_pairs += (n * known) @ known.mT
     return n_same, n_pairs
 
 

@@ -85,14 +85,19 @@ def split_loss(left: Array, at_half: Array, mass: Array, tau: float = 0.1, fall:
         In bits; the sum over the last axis is Σ p_k h_k left_k.
     """
     learned, begun = left < tau, left < 1 - tau
-    half = begun & ~learned
-    falling = np.where(np.isnan(at_half), np.nan, left < (1 - fall) * at_half)
-    gone = np.where(half, left - 1, 0.0)
-    with np.errstate(invalid="ignore"):
-        in_fall = np.where(half, gone * falling, 0.0)
-        stuck = np.where(half, gone * (1 - falling), 0.0)
-    parts = (~learned, left * learned, in_fall, stuck, np.where(begun, 0.0, left - 1))
-    return np.stack([part @ mass for part in parts], axis=-1)
+    falling = left < (1 - fall) * at_half
+    # What is not known of one half-learned subtask is not known of the sum.
+    gone = np.where(begun & ~learned, left - 1 + 0 * at_half, 0.0)
+    return np.stack(
+        [
+            ~learned @ mass,
+            (left * learned) @ mass,
+            (gone * falling) @ mass,
+            (gone * ~falling) @ mass,
+            np.where(begun, 0.0, left - 1) @ mass,
+        ],
+        axis=-1,
+    )
 
 
 def measure_budget(
@@ -113,7 +118,10 @@ def measure_budget(
     -------
     Budget
     """
-    parts = split_loss(trace.left, trace.at_half, trace.frequency * trace.chance, tau, fall)
+    mass = trace.frequency * trace.chance
+    # A seed at a time, since there may be thousands of places.
+    networks = zip(trace.left, trace.at_half, strict=True)
+    parts = np.stack([split_loss(*of_seed, mass, tau, fall) for of_seed in networks])
     x, place = np.unique(trace.x, return_inverse=True)
     parts, loss = _mean_by_place(parts, place), _mean_by_place(trace.mean_loss, place)
     used = slice(None) if weights == "neighbours" else [0, -1]

@@ -165,9 +165,9 @@ def measure_left(curves: xr.Dataset, metric: str = "loss") -> Left:
     for network in np.ndindex(last.shape):
         n = last[network] + 1
         raw = value[network][:n]
-        share[network][:n] = make_monotone(remove_spikes(raw))
-        share[network][n:] = share[network][n - 1]
-        mean, raised = share[network][:n] @ frequency, np.maximum(raw - share[network][:n], 0) @ frequency
+        monotone = make_monotone(remove_spikes(raw))
+        share[network][:n], share[network][n:] = monotone, monotone[-1]
+        mean, raised = monotone @ frequency, np.maximum(raw - monotone, 0) @ frequency
         relapse[network] = float(np.mean(raised / np.where(mean > 0, mean, 1)))
     step = axes.S.values(curves)
     if metric == "loss":
@@ -218,11 +218,11 @@ def remove_spikes(values: NDArray[Any]) -> NDArray[Any]:
 
 def make_monotone(values: NDArray[Any]) -> NDArray[Any]:
     """Isotonic regression, falling along the first axis, of the columns of an array of shape (T, K)."""
-    found = values.astype(np.float64)
+    found = values.T.astype(np.float64, order="C")
     # Curves that fall already, as most of a simulated world, are their own regression.
-    for k in np.flatnonzero((np.diff(found, axis=0) > 0).any(axis=0)):
-        found[:, k] = isotonic_regression(found[:, k], increasing=False).x
-    return found
+    for k in np.flatnonzero((found[:, 1:] > found[:, :-1]).any(axis=1)):
+        found[k] = isotonic_regression(found[k], increasing=False).x
+    return found.T
 
 
 def _find_chance(curves: xr.Dataset, share: NDArray[np.float32], step: Array) -> tuple[Array, str]:

@@ -44,7 +44,7 @@ def claim_order(here: AtTau, confidence: float) -> Claim:
     if np.ptp(here.base.left.frequency) == 0:
         why = "All subtasks are equally frequent, so that there is no order to learn them in."
         return unknown("S", "order", (0.5, math.inf), why, "frequencies that differ")
-    measured, expected = here.concordance[:, -1], here.expected_concordance
+    measured, expected = here.concordance_of_widest, here.expected_concordance
     level = mean_over_seeds(expected, confidence).estimate
     if not math.isfinite(level):
         return unknown("S", "order", (0.5, math.inf), "Too few subtasks are learned.", "longer training")

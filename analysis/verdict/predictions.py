@@ -23,8 +23,8 @@ Array = NDArray[np.float64]
 MOST_SEEDS = 40
 """Simulated seeds: their mean is then known to a sixth of the scatter between seeds."""
 MOST_STEPS = 100
-MOST_VALUES = 20_000_000
-"""Losses that are simulated in all, as 80 MB: large slices have fewer seeds, which scatter less there."""
+MOST_VALUES = 8_000_000
+"""Losses that are simulated in all, as 32 MB: large slices have fewer seeds, which scatter less there."""
 
 
 def observe(here: AtTau) -> Observed:
@@ -68,9 +68,11 @@ def expect(here: AtTau, theory: type[Theory] = Multilinear, *, seed: int = 0) ->
     step = left.step[_thin(left.step.size)]
     size = left.n_train.size * left.width.size * step.size * left.frequency.size
     n_seeds = int(np.clip(MOST_VALUES // size, 4, MOST_SEEDS))
-    drawn = []
-    for n_train in left.n_train:
-        loss = simulate_like(
+    values = np.empty(
+        (1, left.n_train.size, n_seeds, left.width.size, step.size, left.frequency.size), dtype=np.float32
+    )
+    for place, n_train in enumerate(left.n_train):
+        values[0, place] = simulate_like(
             fitted,
             left.frequency,
             left.n_parameters,
@@ -83,8 +85,6 @@ def expect(here: AtTau, theory: type[Theory] = Multilinear, *, seed: int = 0) ->
             residue=0.0,
             noise=0.0,
         )
-        drawn.append(loss)
-    values = np.stack(drawn)[None]
     if not np.isfinite(values).all():
         return None
     curves: xr.Dataset = make_curves(

@@ -75,9 +75,14 @@ class AtTau:
 
     @cached_property
     def drifts(self) -> dict[str, Array]:
-        """Share of the exponent in loss that changes without anything being learned, by axis, shape (S,)."""
+        """Share of the exponent in loss that changes without anything being learned, shape (S,).
+
+        Of N and D, by name; along S all that is half-learned moves.
+        """
         found = {}
         for name, one in self.base.traces.items():
+            if one.axis.dim == "step":
+                continue
             exponent = self.budgets[name].exponent
             with np.errstate(divide="ignore", invalid="ignore"):
                 found[name] = measure_drift(one, self.tau) / np.where(exponent == 0, np.nan, exponent)
@@ -106,6 +111,11 @@ class AtTau:
     def concordance(self) -> Array:
         """Harrell's C of learning time with frequency, shape (S, W)."""
         return concordance(self.times).values
+
+    @cached_property
+    def concordance_of_widest(self) -> Array:
+        """The same of the widest network alone, shape (S,)."""
+        return concordance(self.times.isel(width=[-1])).values[:, 0]
 
     @cached_property
     def expected_concordance(self) -> Array:

@@ -1,7 +1,7 @@
 """Make files that nobody would write, and read them: the worker of test_fuzz.py.
 
-``python tests/fuzz/fuzzing.py FIRST COUNT [READER...]`` reads the inputs of these numbers, which decide them, and
-prints a line of JSON about each. The readers, or those that are named, take turns.
+``python tests/fuzz/fuzzing.py FIRST COUNT [READER...]`` reads the inputs of these numbers, which decide them,
+and prints a line of JSON about each. The readers, or those that are named, take turns.
 """
 
 import io

@@ -40,7 +40,7 @@ def here_with(*, alpha=0.4, law=None, order=None, expected=None, gamma=None, ful
             for name in ("S", "D")
         }
     if order is not None:
-        here.concordance = np.column_stack([np.full(N_SEEDS, 0.1), order])
+        here.concordance_of_widest = np.asarray(order, float)
         here.expected_concordance = np.broadcast_to(np.asarray(expected, float), N_SEEDS)
     if gamma is not None:
         here.gamma = np.asarray(gamma)

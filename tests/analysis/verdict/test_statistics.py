@@ -104,9 +104,9 @@ class TestAtTau:
             one = trace(measured.base.left, axis)
             budget = measure_budget(one, tau)
             np.testing.assert_array_equal(here.budgets[axis.name].exponents, budget.exponents)
-            np.testing.assert_allclose(
-                here.drifts[axis.name], measure_drift(one, tau) / budget.exponent, rtol=1e-12
-            )
+        drift = measure_drift(measured.base.traces["N"], tau) / here.budgets["N"].exponent
+        np.testing.assert_allclose(here.drifts["N"], drift, rtol=1e-12)
+        assert set(here.drifts) == {"N"}
 
     def test_a_loss_that_does_not_change_has_no_drift(self, slice_of):
         here = measure(slice_of(np.ones((2, 3, 4, 3)), zipf_frequencies(3, 0.4)), taus=()).here
@@ -138,6 +138,7 @@ class TestAtTau:
 
     def test_concordances(self, measured, brief):
         np.testing.assert_array_equal(measured.here.concordance, concordance(learning_times(brief)).values)
+        np.testing.assert_array_equal(measured.here.concordance_of_widest, measured.here.concordance[:, -1])
         expected = measured.here.expected_concordance
         assert expected.shape == (3,)
         # The world scatters as is said: what is found is what is expected, within the spread over seeds.
