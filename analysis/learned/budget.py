@@ -34,6 +34,9 @@ FALL = 0.1
 evaluations noise moves a loss by a few per cent; a drop within a factor 10 loses half and more in a factor
 2."""
 
+STATES = (0.1, 0.9)
+"""Shares of chance below which a subtask is all but learned, and above which it is all but unlearned."""
+
 Weights = Literal["neighbours", "ends"]
 
 
@@ -131,7 +134,7 @@ def measure_budget(
     return Budget(x, parts, whole[:, 0], exponents)
 
 
-def measure_drift(trace: Trace, tau: float = 0.1, fall: float = FALL) -> Array:
+def measure_drift(trace: Trace) -> Array:
     """Exponent of the loss that changes along a trace without anything being learned.
 
     Between neighbouring places, the change of those subtasks that are learned, unlearned or stuck half-way at
@@ -139,11 +142,12 @@ def measure_drift(trace: Trace, tau: float = 0.1, fall: float = FALL) -> Array:
     what lies off chance and off 0 at a point; of a loss that is not learned and is a share c(N) of chance
     everywhere, D and the excess of C over what is measured cancel, this does not.
 
+    What counts as learned for the count is no matter here: the three states are `STATES`, since at a τ of a
+    half there would be none between learned and unlearned, and all half-learning would be drift.
+
     Parameters
     ----------
     trace : Trace
-    tau, fall : float
-        As in `split_loss`.
 
     Returns
     -------
@@ -151,9 +155,10 @@ def measure_drift(trace: Trace, tau: float = 0.1, fall: float = FALL) -> Array:
         Positive for what falls; NaN where it is not known what still falls.
     """
     mass = trace.frequency * trace.chance
-    left, half = trace.left, (trace.left >= tau) & (trace.left < 1 - tau)
-    moves = np.where(half & np.isnan(trace.at_half), np.nan, half & (left < (1 - fall) * trace.at_half))
-    state = (left >= tau).astype(int) + (left >= 1 - tau)
+    low, high = STATES
+    left, half = trace.left, (trace.left >= low) & (trace.left < high)
+    moves = np.where(half & np.isnan(trace.at_half), np.nan, half & (left < (1 - FALL) * trace.at_half))
+    state = (left >= low).astype(int) + (left >= high)
     x, place = np.unique(trace.x, return_inverse=True)
     loss, change = _mean_by_place(trace.mean_loss, place), np.empty((len(left), x.size - 1))
     for i in range(x.size - 1):  # every network of one size with every one of the next

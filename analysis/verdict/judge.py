@@ -219,7 +219,7 @@ def claims_of(here: AtTau, name: str, confidence: float) -> tuple[Claim, ...]:
     """Make the claims of a question at one τ."""
     along = [one.axis for one in here.base.traces.values() if one.axis.dim != "step"]
     if name == "count":
-        drops = claim_drops(here, confidence)
+        drops = claim_drops(here, confidence, beside=bool(along))
         counts = [claim_count(axis, here, here.budgets[axis.name], drops, confidence) for axis in along]
         drifts = [claim_drift(axis, here, confidence) for axis in along]
         return settle([*counts, *drifts, drops], confidence)

@@ -74,21 +74,6 @@ class AtTau:
         return {name: measure_budget(one, self.tau) for name, one in self.base.traces.items()}
 
     @cached_property
-    def drifts(self) -> dict[str, Array]:
-        """Share of the exponent in loss that changes without anything being learned, shape (S,).
-
-        Of N and D, by name; along S all that is half-learned moves.
-        """
-        found = {}
-        for name, one in self.base.traces.items():
-            if one.axis.dim == "step":
-                continue
-            exponent = self.budgets[name].exponent
-            with np.errstate(divide="ignore", invalid="ignore"):
-                found[name] = measure_drift(one, self.tau) / np.where(exponent == 0, np.nan, exponent)
-        return found
-
-    @cached_property
     def time_laws(self) -> dict[str, TimeLaw]:
         """β along S, of the widest network, and along D, by the axis."""
         laws = {"S": measure_time_law(self.base.left.frequency, *time_bounds(self.times))}
@@ -208,6 +193,19 @@ class Base:
     left: Left
     traces: dict[str, Trace]
     drops: dict[str, list[Drops]]
+
+    @cached_property
+    def drifts(self) -> dict[str, Array]:
+        """Share of the exponent in loss that changes without anything being learned, shape (S,).
+
+        Of N and D, by name; along S all that is half-learned moves.
+        """
+        found = {}
+        for name, one in self.traces.items():
+            if one.axis.dim != "step":
+                exponent = measure_budget(one).exponent
+                found[name] = measure_drift(one) / np.where(exponent == 0, np.nan, exponent)
+        return found
 
     @property
     def serial_beta(self) -> float:

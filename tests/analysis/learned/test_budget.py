@@ -272,6 +272,12 @@ def drift_by_hand(trace, tau=0.1, fall=0.1):
     return found
 
 
+def test_drift_does_not_count_what_falls_from_unlearned_to_half():
+    """As between sizes at which a subtask is begun later: no state is left in which it could drift."""
+    left = np.array([[[1.0, 1.0], [0.6, 1.0], [0.05, 1.0]]])
+    assert measure_drift(trace_of([1, 2, 4], left)).item() == pytest.approx(0, abs=1e-12)
+
+
 class TestDrift:
     @few
     @given(traces())

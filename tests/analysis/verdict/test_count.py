@@ -30,8 +30,8 @@ def here_with(shares=None, drops=None, resolved=1.0, exponent=None, drift=None):
         SimpleNamespace(mean_share=float(one), resolved=float(placed))
         for one, placed in zip(share, np.broadcast_to(np.asarray(resolved, float), n), strict=True)
     ]
-    base = SimpleNamespace(drops={"loss": fell})
-    return SimpleNamespace(base=base, budgets=found, drifts={"N": drift})
+    base = SimpleNamespace(drops={"loss": fell}, drifts={"N": drift})
+    return SimpleNamespace(base=base, budgets=found)
 
 
 def ask(here, confidence=0.9):
@@ -51,6 +51,13 @@ class TestDrops:
         assert (got.axis, got.name) == ("S", "drops")
         assert got.statistic == pytest.approx(share)
         assert f"{share:.2f} [" in got.why
+
+    @pytest.mark.parametrize(("share", "holds"), [(0.88, True), (0.82, True), (0.78, None), (0.697, False)])
+    def test_beside_the_budget_slower_ones_hold(self, share, holds):
+        """A drop that takes a factor 9 is at .82; a mode cut off by room, at .78 and less, must not pass."""
+        (got,) = settle([claim_drops(here_with(drops=spread(share)), 0.9, beside=True)], 0.9)
+        assert got.holds is holds
+        assert got.window[0] == 0.8
 
     def test_noise_does_not_pass(self):
         (got,) = settle([claim_drops(here_with(drops=spread(0.92, 0.1)), 0.9)], 0.9)
@@ -184,13 +191,14 @@ class TestDrift:
 def test_one_seed_has_statistics_and_no_answer():
     here = here_with({"count": spread(1.0), "falling": -0.02}, drift=spread(0.0))
     one = SimpleNamespace(
-        base=SimpleNamespace(drops={"loss": here.base.drops["loss"][:1]}),
+        base=SimpleNamespace(
+            drops={"loss": here.base.drops["loss"][:1]}, drifts={"N": here.base.drifts["N"][:1]}
+        ),
         budgets={
             "N": Budget(
                 *(x if x.ndim == 1 and x.size == 3 else x[:1] for x in vars(here.budgets["N"]).values())
             )
         },
-        drifts={"N": here.drifts["N"][:1]},
     )
     drops = claim_drops(one, 0.9)
     claims = settle(
