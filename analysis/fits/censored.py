@@ -35,9 +35,11 @@ class CensoredFit:
     Attributes
     ----------
     slope : float
-        The exponent with its sign: negative for a falling law.
+        The exponent with its sign: negative for a falling law. Of a bent law, that in the middle of log x.
+    curvature : float
+        By how much the slope changes while log x grows by 1; 0 unless it was fitted.
     intercept : float
-        Natural logarithm of the median of y at x = 1.
+        Natural logarithm of the median of y at x = 1, of a bent law of its tangent in the middle.
     sigma : float
         Standard deviation of log y about the law; of exact points, their root mean square. 0 where one line
         passes through all intervals.
@@ -55,6 +57,7 @@ class CensoredFit:
     """
 
     slope: float
+    curvature: float
     intercept: float
     sigma: float
     interval: Interval | None
@@ -73,6 +76,7 @@ def fit_censored_power_law(
     upper: ArrayLike,
     *,
     slope: float | None = None,
+    bent: bool = False,
     confidence: float | None = None,
 ) -> CensoredFit:
     """Fit a power law with log-normal scatter to values known to lie between bounds.
@@ -87,6 +91,9 @@ def fit_censored_power_law(
     slope : float, optional
         Holds the slope at this value and fits the rest, to compare theories by their likelihoods. One point
         with both bounds is then enough.
+    bent : bool, default False
+        Lets the slope change in proportion to log x, so that log y is a parabola. A line that passes through
+        all intervals is not bent.
     confidence : float, optional
         Asks for the profile-likelihood interval of the slope with this nominal coverage, between 0 and 1.
 
@@ -122,12 +129,14 @@ def fit_censored_power_law(
         raise ValueError(f"confidence must be between 0 and 1, not {confidence!r}")
     if slope is not None and confidence is not None:
         raise ValueError("confidence must be None where the slope is given: what is held has no interval")
+    if bent and not (slope is None and confidence is None):
+        raise ValueError("slope and confidence must be None where the law may be bent")
     points = _Points.of(*_check(x, lower, upper))
     if slope is None:
         _check_extent(points)
     if slope is not None:
         return _fit_level(points, slope)
-    fit = _fit_line(points)
+    fit = _fit_line(points, bent=bent)
     if confidence is None:
         return fit
     ends = _profile_interval(points, fit, confidence)
@@ -218,10 +227,12 @@ class _Points:
         sigma: float,
         log_likelihood: float,
         message: str,
+        curvature: float = 0.0,
     ) -> CensoredFit:
         """Translate a line through these points into a power law."""
         return CensoredFit(
             slope=slope,
+            curvature=curvature,
             intercept=intercept + self.y_center - slope * self.x_center,
             sigma=sigma,
             interval=None,
@@ -242,14 +253,16 @@ def _check_extent(points: _Points) -> None:
         raise TooFewPoints(f"x must hold at least two different values, not only {points.window[0]:g}")
 
 
-def _fit_line(points: _Points) -> CensoredFit:
-    """Fit slope, intercept and sigma."""
+def _fit_line(points: _Points, *, bent: bool) -> CensoredFit:
+    """Fit slope, intercept and sigma, and a curvature if the line may be bent."""
     slopes = _slopes_through_all(points)
     if slopes is None:
         if _turns_upright(points):
             found = "only points at one x have both bounds, and the steeper a line the likelier"
             raise TooFewPoints(f"the slope is undefined: {found}")
-        return _regress(points, None)
+        if bent and np.unique(points.x[points.bounded]).size < 3:
+            raise TooFewPoints("points with both bounds must lie at three different x for a curvature")
+        return _regress(points, None, bent=bent)
     least, most = slopes
     lines = f"lines of slope {least:.6g} to {most:.6g} pass through all intervals"
     if points.share_one_interval:
@@ -330,10 +343,11 @@ def _profile_interval(points: _Points, fit: CensoredFit, confidence: float) -> t
     return ends[0], ends[1]
 
 
-def _regress(points: _Points, slope: float | None) -> CensoredFit:
+def _regress(points: _Points, slope: float | None, *, bent: bool = False) -> CensoredFit:
     """Fit a line that misses intervals: its intercept and sigma, and its slope where none is given."""
-    spread, constant = float(points.x.std()), np.ones_like(points.x)
-    regressors = np.column_stack([constant, points.x / spread] if slope is None else [constant])
+    spread = float(points.x.std()) or 1.0
+    powers = 0 if slope is not None else 1 + bent
+    regressors = np.vander(points.x / spread, powers + 1, increasing=True)
     lower, upper = points.along(slope or 0.0)
     y = np.where(points.left, upper, np.where(points.right, lower, (lower + upper) / 2))
     first = np.linalg.lstsq(regressors[points.bounded], y[points.bounded])[0]
@@ -352,6 +366,7 @@ def _regress(points: _Points, slope: float | None) -> CensoredFit:
     intercept, *free = (float(value) for value in first + scale * theta[:-1] / theta[-1])
     fit = points.describe(
         slope=free[0] / spread if slope is None else slope,
+        curvature=2 * free[1] / spread**2 if bent else 0.0,
         intercept=intercept,
         sigma=scale / float(theta[-1]),
         log_likelihood=value - int(points.exact.sum()) * math.log(scale),

@@ -128,6 +128,32 @@ def likelihood_of_slope(frequency: Array, lower: Array, upper: Array, beta: floa
     return np.array([_fit_times(frequency, *bounds, slope)[2] for bounds in zip(lower, upper, strict=True)])
 
 
+def measure_curvature(frequency: Array, lower: Array, upper: Array) -> tuple[Array, Array, Array]:
+    """Fit a parabola in log frequency to the log of x_k, in each seed.
+
+    Parameters
+    ----------
+    frequency, lower, upper
+        As of `measure_time_law`.
+
+    Returns
+    -------
+    beta, curvature, log_likelihood : ndarray, shape (S,)
+        β in the middle of the frequencies, by how much it grows while log frequency grows by 1, and the best
+        log-likelihood; NaN where there is no fit.
+    """
+    found = np.full((len(lower), 3), np.nan)
+    for seed, (low, high) in enumerate(zip(lower, upper, strict=True)):
+        if not _are_told_apart(low, high):
+            continue
+        try:
+            fit = fit_censored_power_law(frequency, low, high, bent=True)
+        except NoEstimate:
+            continue
+        found[seed] = -fit.slope, -fit.curvature, fit.log_likelihood
+    return found[:, 0], found[:, 1], found[:, 2]
+
+
 def _fit(x: Array, lower: Array, upper: Array, slope: float | None = None) -> tuple[float, float, float]:
     """Return β, scatter and log-likelihood; NaN where there is no fit."""
     try:
@@ -169,7 +195,9 @@ def _fit_times(
     x: Array, lower: Array, upper: Array, slope: float | None = None
 ) -> tuple[float, float, float]:
     """As `_fit`, where evaluations tell the times apart."""
-    seen = (lower > 0) & np.isfinite(upper)
-    if np.unique(lower[seen]).size < MIN_INTERVALS:
-        return np.nan, np.nan, np.nan
-    return _fit(x, lower, upper, slope)
+    return _fit(x, lower, upper, slope) if _are_told_apart(lower, upper) else (np.nan, np.nan, np.nan)
+
+
+def _are_told_apart(lower: Array, upper: Array) -> bool:
+    """Whether subtasks were learned between `MIN_INTERVALS` different evaluations."""
+    return np.unique(lower[(lower > 0) & np.isfinite(upper)]).size >= MIN_INTERVALS

@@ -126,8 +126,10 @@ def nearest_law(here: AtTau, confidence: float) -> list[dict[str, float | str | 
     Returns
     -------
     list of dict
-        One a law, the likeliest first: law, beta, log_likelihood (mean over seeds), and `behind` with `lower`
-        and `upper`: how much the first is likelier, with its interval over seeds.
+        One a law, the likeliest first, then those with free constants: "free" β, and "bent", where β changes
+        with log frequency. Each has law, beta, `curvature` (by how much β grows while log frequency grows by
+        1, 0 of all but the bent one), log_likelihood (mean over seeds), and `behind` with `lower` and
+        `upper`: how much the first is likelier, with its interval over seeds.
     """
     alpha, serial = here.base.alpha, here.base.serial_beta
     laws: dict[str, float | None] = {"parallel": 1.0, "free": None}
@@ -135,22 +137,24 @@ def nearest_law(here: AtTau, confidence: float) -> list[dict[str, float | str | 
         laws["serial"] = serial
     if alpha > 0:
         laws["clock"] = clock_beta(alpha)
-    found = here.likelihoods(list(laws.values()))
-    mean = {name: mean_over_seeds(found[:, i], confidence).estimate for i, name in enumerate(laws)}
-    ranked = sorted(
-        (name for name in laws if name != "free"), key=lambda name: -np.nan_to_num(mean[name], nan=-np.inf)
-    )
-    best = list(laws).index(ranked[0])
+    betas, curvatures, of_bent = here.curvature
+    found = dict(zip(laws, here.likelihoods(list(laws.values())).T, strict=True)) | {"bent": of_bent}
+
+    def mean(values: Array) -> float:
+        return mean_over_seeds(values, confidence).estimate
+
+    beta = laws | {"free": mean(here.time_laws["S"].beta), "bent": mean(betas)}
+    fixed = [name for name in laws if name != "free"]
+    ranked = sorted(fixed, key=lambda name: -np.nan_to_num(mean(found[name]), nan=-np.inf))
     rows: list[dict[str, float | str | None]] = []
-    for name in [*ranked, "free"]:
-        behind = mean_over_seeds(found[:, best] - found[:, list(laws).index(name)], confidence)
+    for name in [*ranked, "free", "bent"]:
+        behind = mean_over_seeds(found[ranked[0]] - found[name], confidence)
         rows.append(
             {
                 "law": name,
-                "beta": laws[name]
-                if name != "free"
-                else mean_over_seeds(here.time_laws["S"].beta, confidence).estimate,
-                "log_likelihood": mean[name],
+                "beta": beta[name],
+                "curvature": mean(curvatures) if name == "bent" else 0.0,
+                "log_likelihood": mean(found[name]),
                 "behind": behind.estimate,
                 "lower": behind.lower,
                 "upper": behind.upper,

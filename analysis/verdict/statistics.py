@@ -22,7 +22,13 @@ from quanta.analysis.fits.errors import NoEstimate
 from quanta.analysis.fits.power_laws import fit_power_law
 from quanta.analysis.learned.budget import Budget, measure_budget, measure_drift
 from quanta.analysis.learned.drops import Drops, measure_drops
-from quanta.analysis.learned.growth import TimeLaw, likelihood_of_slope, measure_count_law, measure_time_law
+from quanta.analysis.learned.growth import (
+    TimeLaw,
+    likelihood_of_slope,
+    measure_count_law,
+    measure_curvature,
+    measure_time_law,
+)
 from quanta.analysis.learned.left import METRICS, Left, measure_left, trace
 from quanta.analysis.learned.order import concordance, expected_concordance
 from quanta.analysis.learned.times import (
@@ -87,10 +93,9 @@ class AtTau:
         return laws
 
     @cached_property
-    def beta_type_one(self) -> Array:
-        """β along S if what is not learned were later than the last evaluation, shape (S,)."""
-        bounds = time_bounds(self.times, type_one=True)
-        return measure_time_law(self.base.left.frequency, *bounds, parts=False).beta
+    def curvature(self) -> tuple[Array, Array, Array]:
+        """Of log S_k in log p_k at the widest: β in the middle, its change, and log-likelihood, each (S,)."""
+        return measure_curvature(self.base.left.frequency, *time_bounds(self.times))
 
     @cached_property
     def concordance(self) -> Array:

@@ -158,14 +158,18 @@ def tabulate_time_laws(statistics: Statistics, confidence: float) -> pd.DataFram
     -------
     DataFrame
         One row a width: width, n_parameters, beta, first, later and quarter_1 to quarter_4 with `_lower` and
-        `_upper`, and sigma, the scatter of log learning time. NaN where too few are learned.
+        `_upper`, sigma, the scatter of log learning time, and beta_type_one: β if what is not learned were
+        later than the last evaluation, and not than the last that was. NaN where too few are learned.
     """
     left = statistics.base.left
     rows = []
     for i, width in enumerate(left.width):
         law = measure_time_law(left.frequency, *time_bounds(statistics.here.times, i))
         row = {"width": int(width), "n_parameters": int(left.n_parameters[i])}
-        rows.append(row | _law_columns(law, confidence))
+        to_the_end = time_bounds(statistics.here.times, i, type_one=True)
+        type_one = measure_time_law(left.frequency, *to_the_end, parts=False).beta
+        columns = _law_columns(law, confidence) | {"beta_type_one": _mean(type_one, confidence).estimate}
+        rows.append(row | columns)
     return pd.DataFrame(rows)
 
 

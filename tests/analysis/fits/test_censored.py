@@ -435,6 +435,55 @@ class TestUndefinedSlope:
         assert caught.value.partial.n_interval == 2
 
 
+class TestBent:
+    def test_exact_points_are_least_squares(self):
+        x = np.geomspace(1, 1e4, 20)
+        y = np.exp(1 - 0.5 * np.log(x) + 0.07 * np.log(x) ** 2 + np.random.default_rng(0).normal(0, 0.2, 20))
+        fit, middle = fit_censored_power_law(x, y, y, bent=True), np.log(x).mean()
+        oracle = np.polynomial.Polynomial.fit(
+            np.log(x) - middle, np.log(y), 2, domain=[-1, 1], window=[-1, 1]
+        )
+        level, slope, half = oracle.coef
+        assert (fit.slope, fit.curvature) == (pytest.approx(slope), pytest.approx(2 * half))
+        assert fit.intercept + fit.slope * middle == pytest.approx(level)
+        residuals = np.log(y) - oracle(np.log(x) - middle)
+        assert fit.sigma == pytest.approx(np.sqrt((residuals**2).mean()))
+
+    def test_is_the_maximum_of_the_likelihood(self):
+        x, lower, upper = some_points()
+        fit, line = (
+            fit_censored_power_law(x, lower, upper, bent=True),
+            fit_censored_power_law(x, lower, upper),
+        )
+
+        def of(slope, curvature, intercept, sigma):  # the bend taken off the bounds
+            bend = np.exp(curvature / 2 * (np.log(x) - np.log(x).mean()) ** 2)
+            return log_likelihood(x, lower / bend, upper / bend, slope, intercept, sigma)
+
+        best = np.array([fit.slope, fit.curvature, fit.intercept, fit.sigma])
+        assert fit.log_likelihood == pytest.approx(of(*best), abs=1e-9)
+        assert (
+            fit.log_likelihood
+            > line.log_likelihood
+            == pytest.approx(of(line.slope, 0, line.intercept, line.sigma), abs=1e-9)
+        )
+        for step in 0.01 * np.concatenate([np.eye(4), -np.eye(4)]):
+            assert of(*(best + step)) < fit.log_likelihood
+
+    def test_a_line_through_all_intervals_stays_one(self):
+        x = np.array([1.0, 2, 3, 4])
+        assert fit_censored_power_law(x, 0.9 * x, 1.1 * x, bent=True).curvature == 0
+
+    def test_three_different_x(self):
+        with pytest.raises(TooFewPoints, match="three different x"):
+            fit_censored_power_law([1, 1, 2, 2], [1, 9, 2, 5], [2, 10, 3, 6], bent=True)
+
+    @pytest.mark.parametrize("option", [{"slope": -1.0}, {"confidence": 0.9}])
+    def test_excludes_others(self, option):
+        with pytest.raises(ValueError, match="slope and confidence must be None"):
+            fit_censored_power_law([1, 2, 3], [1, 2, 1], [2, 3, 2], bent=True, **option)
+
+
 class TestRefusals:
     @pytest.mark.parametrize(
         ("x", "lower", "upper", "message"),

@@ -6,7 +6,12 @@ from scipy import optimize, stats
 
 from quanta.analysis.fits.errors import FitError
 from quanta.analysis.learned import growth
-from quanta.analysis.learned.growth import likelihood_of_slope, measure_count_law, measure_time_law
+from quanta.analysis.learned.growth import (
+    likelihood_of_slope,
+    measure_count_law,
+    measure_curvature,
+    measure_time_law,
+)
 from quanta.tasks.frequencies import uniform_frequencies, zipf_frequencies
 
 P = zipf_frequencies(60, 0.4)
@@ -72,6 +77,18 @@ class TestTimeLaw:
         found = likelihood_of_slope(P, *bounds, beta)
         assert found[0] == pytest.approx(-expected.fun, abs=1e-6)
         assert found[0] < likelihood_of_slope(P, *bounds, None)[0]
+
+    def test_curvature_is_that_of_two_laws_in_one(self):
+        """S_k ∝ p_k^-β with β = 1 + c (log p_k − its middle) is bent by c; where β is one it is 0 on average."""
+        middle = np.log(P) - np.log(P).mean()
+        for bend in (0.0, 0.15):
+            at = 100 * np.exp(-middle - bend / 2 * middle**2)
+            noise = np.exp(0.2 * np.random.default_rng(1).standard_normal((40, P.size)))
+            beta, curvature, likelihood = measure_curvature(P, at * noise, at * noise)
+            error = curvature.std(ddof=1) / np.sqrt(curvature.size)
+            assert abs(curvature.mean() - bend) < 4 * error < 0.05
+            assert abs(beta.mean() - 1) < 0.05
+            assert (likelihood >= likelihood_of_slope(P, at * noise, at * noise, None) - 1e-9).all()
 
     def test_type_two_bounds_give_the_true_law_where_room_is_the_limit(self):
         """However many are learned; with the last evaluation as the bound it would be steeper."""

@@ -198,10 +198,17 @@ class TestLaws:
 
     def test_nearest_is_the_true_one_and_by_how_much(self, measured):
         rows = nearest_law(measured, 0.9)
-        assert [row["law"] for row in rows] == ["parallel", "clock", "serial", "free"]
+        assert [row["law"] for row in rows] == ["parallel", "clock", "serial", "free", "bent"]
         assert [row["beta"] for row in rows[:3]] == [1.0, clock_beta(0.4), pytest.approx(1 / 1.4)]
         assert rows[3]["beta"] == pytest.approx(measured.time_laws["S"].beta.mean())
         likelihoods = measured.likelihoods([1.0, clock_beta(0.4), measured.base.serial_beta, None])
+        betas, curvatures, of_bent = measured.curvature
+        likelihoods = np.column_stack([likelihoods, of_bent])
+        assert (rows[4]["beta"], rows[4]["curvature"]) == (
+            pytest.approx(betas.mean()),
+            pytest.approx(curvatures.mean()),
+        )
+        assert [row["curvature"] for row in rows[:4]] == [0] * 4
         for i, row in enumerate(rows):
             assert row["log_likelihood"] == pytest.approx(likelihoods[:, i].mean())
             behind = likelihoods[:, 0] - likelihoods[:, i]
@@ -211,7 +218,7 @@ class TestLaws:
                 assert (row["lower"], row["upper"]) == (pytest.approx(low), pytest.approx(high))
         assert rows[0]["behind"] == 0
         assert 0 < rows[1]["behind"] < rows[2]["behind"]
-        assert rows[3]["behind"] <= 0
+        assert rows[4]["behind"] <= rows[3]["behind"] <= 0
 
     def test_serial_times_are_nearest_to_the_serial_law(self, slice_of):
         p, k = zipf_frequencies(40, 0.4), np.arange(1.0, 41)
@@ -223,10 +230,10 @@ class TestLaws:
 
     def test_equal_frequencies_have_parallel_learning_alone(self, uniform):
         rows = nearest_law(measure(uniform.isel(seed=[0, 1]), taus=()).here, 0.9)
-        assert [row["law"] for row in rows] == ["parallel", "free"]
+        assert [row["law"] for row in rows] == ["parallel", "free", "bent"]
 
     def test_nothing_learned_has_no_likelihood(self, slice_of):
         here = measure(slice_of(np.ones((2, 1, 3, 9)), zipf_frequencies(9, 0.4)), taus=()).here
         rows = nearest_law(here, 0.9)
-        assert len(rows) == 4
+        assert len(rows) == 5
         assert all(math.isnan(row["log_likelihood"]) for row in rows)

@@ -5,7 +5,7 @@ from quanta.analysis import axes
 from quanta.analysis.axes import Axis
 from quanta.analysis.learned.budget import measure_budget, measure_drift
 from quanta.analysis.learned.drops import measure_drops
-from quanta.analysis.learned.growth import measure_count_law, measure_time_law
+from quanta.analysis.learned.growth import measure_count_law, measure_curvature, measure_time_law
 from quanta.analysis.learned.left import trace
 from quanta.analysis.learned.order import concordance
 from quanta.analysis.learned.times import cross_trace, find_full, learning_times, time_bounds
@@ -119,8 +119,8 @@ class TestAtTau:
         found, expected = measured.here.time_laws["S"], measure_time_law(p, *time_bounds(times))
         np.testing.assert_array_equal(found.beta, expected.beta)
         np.testing.assert_array_equal(found.later, expected.later)
-        type_one = measure_time_law(p, *time_bounds(times, type_one=True)).beta
-        np.testing.assert_array_equal(measured.here.beta_type_one, type_one)
+        bent = measure_curvature(p, *time_bounds(times))
+        np.testing.assert_array_equal(measured.here.curvature, bent)
 
     def test_law_along_data_is_censored_at_the_crossing_of_the_last(self, along_data):
         at, lower, upper = cross_trace(along_data.base.traces["D"])
