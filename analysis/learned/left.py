@@ -222,7 +222,7 @@ def make_monotone(values: NDArray[Any]) -> NDArray[Any]:
     # Curves that fall already, as most of a simulated world, are their own regression.
     for k in np.flatnonzero((found[:, 1:] > found[:, :-1]).any(axis=1)):
         found[k] = isotonic_regression(found[k], increasing=False).x
-    return np.ascontiguousarray(found.T)
+    return found.T
 
 
 def _find_chance(curves: xr.Dataset, share: NDArray[np.float32], step: Array) -> tuple[Array, str]:
