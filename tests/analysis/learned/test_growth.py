@@ -79,7 +79,7 @@ class TestTimeLaw:
         assert found[0] < likelihood_of_slope(P, *bounds, None)[0]
 
     def test_curvature_is_that_of_two_laws_in_one(self):
-        """S_k ∝ p_k^-β with β = 1 + c (log p_k − its middle) is bent by c; where β is one it is 0 on average."""
+        """β = 1 + c (log p_k − its middle) is bent by c; where β is one number it is 0 on average."""
         middle = np.log(P) - np.log(P).mean()
         for bend in (0.0, 0.15):
             at = 100 * np.exp(-middle - bend / 2 * middle**2)
