@@ -1,7 +1,8 @@
 """How learning times depend on frequency, x_k ∝ p_k^-β, and how the count depends on size, n ∝ N^γ.
 
-One β for all ranks hides a drift: two effects, one early and one late, can cancel in it. So it stands beside
-those of the first and of the later half of the ranks learned, and of their quarters.
+One β for all ranks hides a drift: two effects, one early and one late, can cancel in it. So beside it stand
+its drift, by a parabola in log frequency, which sees more than a difference of two halves, and β of the first
+and of the later half of the ranks learned, and of their quarters.
 
 Shapes: S seeds, K subtasks.
 """
@@ -42,6 +43,9 @@ class TimeLaw:
         β of the first and of the later half of the ranks learned.
     quarters : ndarray, shape (S, 4)
         β of each quarter of the ranks learned.
+    drift : ndarray, shape (S,)
+        By how much β grows over half of the range of log frequency that is learned, as from the middle of its
+        first half to that of its later; by `measure_curvature`.
     n_learned : ndarray of int, shape (S,)
         With both bounds: those learned before one could see when tell no slope.
     """
@@ -51,12 +55,8 @@ class TimeLaw:
     first: Array
     later: Array
     quarters: Array
+    drift: Array
     n_learned: NDArray[np.int64]
-
-    @property
-    def drift(self) -> Array:
-        """β of the later half less that of the first, shape (S,)."""
-        return self.later - self.first
 
 
 def measure_time_law(frequency: Array, lower: Array, upper: Array, *, parts: bool = True) -> TimeLaw:
@@ -68,7 +68,7 @@ def measure_time_law(frequency: Array, lower: Array, upper: Array, *, parts: boo
     lower, upper : ndarray, shape (S, K)
         Bounds of x_k, as of `quanta.analysis.learned.times.time_bounds`.
     parts : bool, default True
-        Whether the halves and quarters are wanted.
+        Whether the halves, the quarters and the drift are wanted.
 
     Returns
     -------
@@ -78,6 +78,7 @@ def measure_time_law(frequency: Array, lower: Array, upper: Array, *, parts: boo
     whole = np.array([_fit_times(frequency, *bounds) for bounds in seeds])
     seen = (lower > 0) & np.isfinite(upper)
     none = np.full(len(seeds), np.nan)
+    extent = np.array([np.ptp(np.log(frequency[of_seed])) if of_seed.any() else np.nan for of_seed in seen])
     return TimeLaw(
         beta=whole[:, 0],
         scatter=whole[:, 1],
@@ -86,6 +87,7 @@ def measure_time_law(frequency: Array, lower: Array, upper: Array, *, parts: boo
         quarters=np.array([[_fit_part(frequency, *b, i, 4) for i in range(4)] for b in seeds])
         if parts
         else np.full((len(seeds), 4), np.nan),
+        drift=-measure_curvature(frequency, lower, upper)[1] * extent / 2 if parts else none,
         n_learned=seen.sum(axis=1),
     )
 
