@@ -37,7 +37,8 @@ from .learned.order import (
     prefix_score,
     tabulate_q_sequence,
 )
-from .learned.times import count_learned, learning_times, select
+from .learned.slices import select
+from .learned.times import count_learned, learning_times
 from .report.text import render, render_details
 from .theories.domino import Domino
 from .theories.multilinear import Multilinear

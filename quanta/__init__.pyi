@@ -1,5 +1,6 @@
 from ._version import __version__
 from .curves.combine import combine
+from .curves.conversion import as_curves
 from .curves.dataset import load_curves, make_curves, save_curves
 from .curves.schema import CurvesError, validate
 from .store.errors import StoreError
@@ -40,6 +41,7 @@ __all__ = [
     "UnitStatus",
     "Verification",
     "__version__",
+    "as_curves",
     "combine",
     "count_parameters",
     "find_pending",

@@ -59,6 +59,11 @@ class Drops:
         return float(self.weight[self._placed].sum()) / total if total > 0 else np.nan
 
     @property
+    def n_placed(self) -> int:
+        """Subtasks whose fall is placed to within `MAX_GAP`."""
+        return int(self._placed.sum())
+
+    @property
     def mean_share(self) -> float:
         """Share of the fall of the mean loss that happens in drops; NaN if nothing fell.
 

@@ -20,6 +20,7 @@ from scipy.optimize import isotonic_regression
 
 from quanta.analysis import axes
 from quanta.analysis.axes import Axis, Trace
+from quanta.analysis.learned.slices import as_slice
 
 Array = NDArray[np.float64]
 
@@ -148,8 +149,7 @@ def measure_left(curves: xr.Dataset, metric: str = "loss") -> Left:
     Barlow, Bartholomew, Bremner and Brunk (1972), Statistical Inference under Order Restrictions: isotonic
     regression.
     """
-    if "alpha" in curves.dims:
-        raise ValueError("curves must be at one alpha: take them with analysis.select")
+    curves = as_slice(curves)
     if metric not in METRICS:
         raise ValueError(f"metric must be one of {', '.join(METRICS)}, not {metric!r}")
     dims = ("n_train", "seed", "width", "step", "subtask")

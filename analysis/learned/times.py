@@ -1,7 +1,7 @@
 """When each subtask is learned: right-censored learning times, counts, and the loss at the end.
 
-All functions work on a *slice*: Curves at one α, see `select`; what has one training-set size is read at the
-largest.
+All functions work on a *slice*: Curves at one α, see `quanta.analysis.select`; what has one training-set size
+is read at the largest.
 """
 
 import numpy as np
@@ -19,49 +19,6 @@ TAU = 0.1
 
 _BELOW = float(np.finfo(np.float32).eps)
 """A loss of 0 has no logarithm: between evaluations it counts as this fraction of τ."""
-
-
-def select(curves: xr.Dataset, alpha: float | None = None, n_train: float | None = None) -> xr.Dataset:
-    """Take the slice of Curves at one α, and at one n_train if one is asked for.
-
-    Parameters
-    ----------
-    curves : Dataset
-        Curves.
-    alpha : float, optional
-        Needed only where there are several. NaN matches NaN.
-    n_train : float, optional
-        One value of the resource D, `inf` for online training. All stay if left out.
-
-    Returns
-    -------
-    Dataset
-        Without the dimension alpha, which stays as a scalar coordinate.
-
-    Raises
-    ------
-    ValueError
-        If a value is not there, or there are several α and none was chosen; lists what there is.
-    """
-    found = _select_one(curves, "alpha", alpha)
-    return found if n_train is None else _select_one(found, "n_train", n_train, keep=True)
-
-
-def _select_one(curves: xr.Dataset, axis: str, chosen: float | None, *, keep: bool = False) -> xr.Dataset:
-    values = np.atleast_1d(curves[axis].values)
-    available = ", ".join(f"{value:g}" for value in values)
-    if chosen is None:
-        if len(values) > 1:
-            raise ValueError(f"{axis} must be chosen: the curves hold {available}")
-        place = 0
-    else:
-        matches = np.flatnonzero(np.isclose(values, chosen, rtol=1e-9, atol=1e-12, equal_nan=True))
-        if matches.size == 0:
-            raise ValueError(f"{axis} must be one of {available}, not {chosen:g}")
-        place = int(matches[0])
-    if axis not in curves.dims:
-        return curves
-    return curves.isel({axis: [place] if keep else place})
 
 
 def cross(x: Array, left: NDArray[np.floating], tau: float) -> tuple[Array, Array, Array]:

@@ -260,7 +260,8 @@ def _reason(outcome: Outcome, claims: Sequence[Claim]) -> str:
 
 def _notes(statistics: Statistics) -> list[str]:
     left = statistics.base.left
-    notes = []
+    left_out = statistics.base.curves.attrs.get("left_out")
+    notes = [f"left out: {left_out}"] if left_out else []
     if left.chance_source == "measured":
         notes.append(f"chance was measured where subtasks stay unlearned: {left.chance[0]:.3g} bits")
     if left.chance_source == "assumed":

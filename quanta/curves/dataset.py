@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from quanta._version import __version__
+from quanta.curves.conversion import as_curves
 from quanta.curves.netcdf import NetCDFError, read_netcdf
-from quanta.curves.schema import SCHEMA, VARIABLES, CurvesError, check_variable, validate, weighted_mean_loss
+from quanta.curves.schema import AXES, SCHEMA, VARIABLES, CurvesError
 from quanta.tasks.atomic import atomic_write
 from quanta.tasks.config import one_line
 
@@ -75,16 +76,18 @@ def make_curves(
     """
     if np.ndim(frequency) == 0:
         raise CurvesError(f"frequency: expected one value a subtask, found {frequency!r}")
+    n_subtasks = np.shape(frequency)[-1]
     axes = {
-        "alpha": np.atleast_1d(np.asarray(alpha, dtype=np.float64)),
-        "n_train": np.atleast_1d(np.asarray(n_train, dtype=np.float64)),
-        "seed": np.atleast_1d(np.asarray(seed, dtype=np.int64)),
-        "width": np.atleast_1d(np.asarray(width, dtype=np.int64)),
-        "step": np.atleast_1d(np.asarray(step, dtype=np.int64)),
-        "subtask": np.arange(1, np.shape(frequency)[-1] + 1, dtype=np.int64),
+        "alpha": _array("alpha", alpha, "float64"),
+        "n_train": _array("n_train", n_train, "float64"),
+        "seed": _array("seed", seed, "int64"),
+        "width": _array("width", width, "int64"),
+        "step": _array("step", step, "int64"),
+        "subtask": np.arange(1, n_subtasks + 1, dtype=np.int64),
     }
+    axes = {axis: np.atleast_1d(values) for axis, values in axes.items()}
     if chance is not None and np.ndim(chance) == 0:
-        chance = np.full(len(axes["subtask"]), chance)
+        chance = np.full(n_subtasks, chance)
     given = {
         "loss": loss,
         "accuracy": accuracy,
@@ -99,7 +102,10 @@ def make_curves(
         if values is None:
             continue
         schema = VARIABLES[name]
-        array = np.asarray(values, dtype=schema.dtype)
+        if isinstance(values, xr.DataArray):  # which has names
+            variables[name] = _aligned(name, values, axes)
+            continue
+        array = _array(name, values, schema.dtype)
         shape = tuple(len(axes[axis]) for axis in schema.dims)
         missing = len(shape) - array.ndim
         if missing > 0 and all(length == 1 for length in shape[:missing]):
@@ -107,12 +113,36 @@ def make_curves(
         if array.shape != shape:
             raise CurvesError(f"{name}: expected shape {shape} for {schema.dims}, found {array.shape}")
         variables[name] = (schema.dims, array, schema.attributes)
-    curves = xr.Dataset(
-        variables,
-        coords=axes,
-        attrs={"schema": SCHEMA, "version": __version__} | ({} if study is None else {"study": study}),
-    )
-    return validate(_with_mean_loss(curves))
+    attributes = {"schema": SCHEMA, "version": __version__} | ({} if study is None else {"study": study})
+    try:
+        data = xr.Dataset(variables, axes, attributes)
+    except ValueError as error:  # names that do not fit each other
+        raise CurvesError(f"curves: {one_line(error)}") from error
+    return as_curves(data)
+
+
+def _array(name: str, values: Any, dtype: str) -> NDArray[Any]:
+    """Take numbers from whatever holds them; masked ones are NaN, and whole ones are not made whole."""
+    try:
+        if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+            values = np.ma.filled(values.astype(np.float64), np.nan)
+        found = np.asarray(values)
+        if found.dtype.kind == "O":
+            found = found.astype(np.float64)
+        return found.astype(dtype, copy=False) if dtype.startswith("float") else found
+    except (TypeError, ValueError) as error:
+        raise CurvesError(f"{name}: expected numbers, found {one_line(error)}") from error
+
+
+def _aligned(name: str, values: xr.DataArray, axes: dict[str, NDArray[Any]]) -> tuple[Any, ...]:
+    """Take an array with names along the axes that were given, whatever its order."""
+    for axis, wanted in axes.items():
+        if axis in values.dims and axis in values.coords:
+            try:
+                values = values.sel({axis: wanted})
+            except (KeyError, ValueError) as error:
+                raise CurvesError(f"{name}: expected the values of {axis}, found others") from error
+    return values.dims, values.variable.data, values.attrs
 
 
 def with_chance(curves: xr.Dataset, chance: float) -> xr.Dataset:
@@ -151,11 +181,11 @@ def save_curves(curves: xr.Dataset, path: str | os.PathLike[str]) -> None:
     OSError
         If the file cannot be written.
     """
-    validate(curves)
+    curves = as_curves(curves)
+    curves = curves.drop_vars([name for name in curves.variables if name not in (*VARIABLES, *AXES)])
     encoding = {
-        name: {"dtype": VARIABLES[name].dtype, "zlib": True, "complevel": 4, "shuffle": True}
+        name: {"dtype": VARIABLES[str(name)].dtype, "zlib": True, "complevel": 4, "shuffle": True}
         for name in curves.data_vars
-        if name in VARIABLES
     }
     # Made in memory: HDF5 crashes the interpreter when the disk is full, a plain write says so.
     contents = io.BytesIO()
@@ -188,17 +218,6 @@ def load_curves(path: str | os.PathLike[str]) -> xr.Dataset:
     if not path.is_file():
         raise FileNotFoundError(f"no curves at {path}: there is no such file")
     try:
-        return validate(_with_mean_loss(read_netcdf(path)))
+        return as_curves(read_netcdf(path, (*VARIABLES, *AXES)))
     except (CurvesError, NetCDFError) as error:
         raise CurvesError(f"{path}: {one_line(error)}") from error
-
-
-def _with_mean_loss(curves: xr.Dataset) -> xr.Dataset:
-    if "mean_loss" in curves or not {"loss", "frequency"} <= set(curves.variables):
-        return curves
-    for name in ("loss", "frequency"):
-        check_variable(curves, name, VARIABLES[name])
-    schema = VARIABLES["mean_loss"]
-    with np.errstate(over="ignore"):
-        mean_loss = weighted_mean_loss(curves).astype(schema.dtype)
-    return curves.assign(mean_loss=(schema.dims, mean_loss, schema.attributes))

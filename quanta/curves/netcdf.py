@@ -1,8 +1,9 @@
-"""Read netCDF-4 files that anybody may have written: plain numbers, of a size that the file can hold.
+"""Read netCDF files that anybody may have written: plain numbers, of a size that the file can hold.
 
 netCDF-4 files are HDF5 files, and those can do more than hold numbers: links and data in other files of the
 machine, filters that load code, declared sizes without bounds. So the structure is read first, and a file
-that has any of these is refused before its data are touched.
+that has any of these in what is to be read is refused before its data are touched. netCDF-3 files can hold
+numbers and text alone, as they are; scipy reads them.
 """
 
 import math
@@ -11,13 +12,14 @@ import os
 import struct
 import warnings
 import zlib
+from collections.abc import Container, Mapping
+from typing import Any, BinaryIO
 
-import h5netcdf
 import h5py
 import numpy as np
 import xarray as xr
 from h5py import h5a, h5d, h5s, h5t, h5z
-from xarray.backends import H5NetCDFStore
+from scipy.io import netcdf_file
 
 from quanta.study.size import MAX_CURVES_BYTES
 from quanta.tasks.config import one_line
@@ -39,11 +41,32 @@ MAX_TEXTS = 32
 _SMALL = 2**20
 """Bytes that need no reason, such as those of dimensions without a variable, which take no space."""
 
+_CLASSIC = b"CDF"
+"""The first bytes of netCDF-3."""
+
 _HEAP = b"GCOL\1"
 _PIECE = 2**12
 """Compressed bytes that are unpacked at a time."""
 
 _FILTERS = (h5z.FILTER_SHUFFLE, h5z.FILTER_FLETCHER32, h5z.FILTER_DEFLATE)
+_OTHER_FILTERS = {
+    h5z.FILTER_SZIP: "szip",
+    h5z.FILTER_NBIT: "nbit",
+    h5z.FILTER_SCALEOFFSET: "scaleoffset",
+    305: "LZO",
+    307: "bzip2",
+    32000: "LZF",
+    32001: "Blosc",
+    32004: "LZ4",
+    32008: "bitshuffle",
+    32013: "ZFP",
+    32015: "Zstandard",
+    32017: "SZ",
+    32026: "Blosc2",
+}
+"""Names of what HDF5 registers (https://github.com/HDFGroup/hdf5_plugins), for messages: reading them would
+load code from the machine's plugins."""
+_REMEDY = "write it with zlib or uncompressed, as xarray does with to_netcdf(path, engine='h5netcdf')"
 _KINDS = {
     h5t.STRING: "text",
     h5t.TIME: "times",
@@ -56,6 +79,12 @@ _KINDS = {
     h5t.ARRAY: "arrays",
 }
 _NUMBERS = {*((h5t.INTEGER, size) for size in (1, 2, 4, 8)), (h5t.FLOAT, 4), (h5t.FLOAT, 8)}
+_OF_HDF5 = {
+    *("CLASS", "NAME", "DIMENSION_LIST", "REFERENCE_LIST", "DIMENSION_LABELS"),
+    *("_Netcdf4Dimid", "_Netcdf4Coordinates", "_nc3_strict", "_NCProperties"),
+}
+"""Attributes by which netCDF-4 and HDF5 note their own things."""
+_NO_VARIABLE = b"This is a netCDF dimension but not a netCDF variable"
 _SCALES = ("DIMENSION_LIST", "REFERENCE_LIST")  # how netCDF-4 notes which dimension belongs to which axis
 
 
@@ -63,12 +92,14 @@ class NetCDFError(QuantaError):
     """A file that holds something else than plain numbers, or too much."""
 
 
-def read_netcdf(path: str | os.PathLike[str]) -> xr.Dataset:
-    """Read a netCDF-4 file into memory, whoever wrote it.
+def read_netcdf(path: str | os.PathLike[str], names: Container[str]) -> xr.Dataset:
+    """Read variables of a netCDF file into memory, whoever wrote it.
 
     Parameters
     ----------
     path : path-like
+    names : container of str
+        The variables that are read if they are there; others are left aside, whatever they hold.
 
     Returns
     -------
@@ -84,20 +115,89 @@ def read_netcdf(path: str | os.PathLike[str]) -> xr.Dataset:
         more than `MAX_CURVES_BYTES` or half of this machine's memory.
     """
     try:
-        # What was checked is what is read, whatever becomes of the path meanwhile.
-        with h5py.File(path, "r") as file, warnings.catch_warnings():
-            _check_file(file)
+        with open(path, "rb") as file, warnings.catch_warnings():
             # Text that is no text, two fill values, numbers that overflow: not what a sound file has.
             for category in (UserWarning, UnicodeWarning, RuntimeWarning):
                 warnings.simplefilter("error", category)
-            checked = h5netcdf.File(file, "r", decode_vlen_strings=True, phony_dims="access")
-            with checked, xr.open_dataset(H5NetCDFStore(checked), decode_times=False) as there:
-                _check_size(there.nbytes)
-                return there.load().assign()  # which raises if the variables do not fit each other
+            if file.read(len(_CLASSIC)) == _CLASSIC:
+                return _decode(*_read_classic(file, names))
+            # What was checked is what is read, whatever becomes of the path meanwhile.
+            with h5py.File(file, "r") as checked:
+                _check_file(checked, file.fileno(), names)
+                return _decode(*_read_hdf5(checked, names))
     except NetCDFError:
         raise
     except Exception as error:  # h5py raises OSError, KeyError, RuntimeError ... on damaged files
-        raise NetCDFError(f"not a readable netCDF-4 file ({one_line(error)})") from error
+        raise NetCDFError(f"not a readable netCDF file ({one_line(error)})") from error
+
+
+def _decode(variables: Mapping[str, xr.Variable], attributes: Mapping[str, Any]) -> xr.Dataset:
+    """Apply fill values and scales; raises ValueError if the variables do not fit each other."""
+    whole = xr.Dataset(
+        {
+            name: (variable.dims, variable.values, _plain(variable.attrs))
+            for name, variable in variables.items()
+        },
+        attrs=_plain(attributes),
+    )
+    return xr.decode_cf(whole, decode_times=False).load().drop_encoding()
+
+
+def _plain(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return text and single numbers in place of bytes and arrays of one."""
+    found = {}
+    for name, value in attributes.items():
+        if isinstance(value, np.ndarray) and value.size == 1:
+            value = value.ravel()[0]
+        found[name] = value.decode("utf-8") if isinstance(value, bytes) else value
+    return found
+
+
+def _read_hdf5(file: h5py.File, names: Container[str]) -> tuple[dict[str, xr.Variable], dict[str, Any]]:
+    """Read variables and attributes of netCDF-4, which notes dimensions as HDF5's scales."""
+    found = {}
+    for name in file:
+        if name not in names:
+            continue
+        variable = file[name]
+        if variable.attrs.get("NAME", b"").startswith(_NO_VARIABLE):
+            continue
+        if variable.attrs.get("CLASS") == b"DIMENSION_SCALE" and variable.ndim == 1:
+            dims, sizes = [name], variable.shape
+        else:
+            scales = [dimension[0] if len(dimension) else None for dimension in variable.dims]
+            dims = [
+                f"{name}_{place}" if scale is None else scale.name.rpartition("/")[2]
+                for place, scale in enumerate(scales)
+            ]
+            # A variable may be shorter than its dimensions; the rest of it was never written.
+            sizes = [
+                size if scale is None else max(size, *scale.shape)
+                for size, scale in zip(variable.shape, scales, strict=True)
+            ]
+        if math.prod(sizes) > variable.size:
+            _check_size(math.prod(sizes) * variable.dtype.itemsize)
+        values = np.empty(sizes, variable.dtype.newbyteorder("="))
+        if values.shape != variable.shape:
+            values[...] = np.nan if values.dtype.kind == "f" else 0
+        if variable.size:
+            variable.read_direct(values, dest_sel=tuple(slice(0, size) for size in variable.shape))
+        attributes = {key: value for key, value in variable.attrs.items() if key not in _OF_HDF5}
+        found[name] = xr.Variable(dims, values, attributes)
+    return found, {key: value for key, value in file.attrs.items() if key not in _OF_HDF5}
+
+
+def _read_classic(file: BinaryIO, names: Container[str]) -> tuple[dict[str, xr.Variable], dict[str, Any]]:
+    """Read variables and attributes of netCDF-3, which cannot hold more numbers than it has bytes."""
+    _check_size(os.fstat(file.fileno()).st_size)
+    file.seek(0)
+    with netcdf_file(file, "r", mmap=False, maskandscale=False) as there:
+        found = {}
+        for name, variable in there.variables.items():
+            if name in names:
+                values = variable.data.astype(variable.data.dtype.newbyteorder("="))
+                found[name] = xr.Variable(variable.dimensions, values, dict(variable._attributes))
+        return found, dict(there._attributes)
 
 
 def _check_size(n_bytes: int) -> None:
@@ -106,10 +206,10 @@ def _check_size(n_bytes: int) -> None:
         raise NetCDFError(f"expected at most {format_bytes(most)} of numbers, found {format_bytes(n_bytes)}")
 
 
-def _check_file(file: h5py.File) -> None:
+def _check_file(file: h5py.File, descriptor: int, names: Container[str]) -> None:
+    """Refuse a file that is not what it should be."""
     if file.id.get_create_plist().get_sizes() != (8, 8):
         raise NetCDFError("expected places and lengths in the file to be of 8 bytes, found others")
-    descriptor = file.id.get_vfd_handle()
     _check_heaps(descriptor)
     if len(file) > MAX_OBJECTS:
         raise NetCDFError(f"expected at most {MAX_OBJECTS} variables, found {len(file)}")
@@ -122,7 +222,14 @@ def _check_file(file: h5py.File) -> None:
         if file.get(name, getclass=True) is not h5py.Dataset:
             raise NetCDFError(f"{name}: expected a variable, found a group or a type")
         variable = file[name]
-        declared += _check_variable(variable, name)
+        properties = variable.id.get_create_plist()
+        # Even the shape of a virtual one is that of data in other files.
+        if properties.get_layout() == h5d.VIRTUAL or properties.get_external_count():
+            raise NetCDFError(
+                f"{name}: expected numbers in the file itself, found a reference to another file"
+            )
+        if name in names:
+            declared += _check_variable(variable, name)
         _check_attributes(variable, name, size)
     if declared > MAX_COMPRESSION * size + _SMALL:
         raise NetCDFError(
@@ -156,20 +263,18 @@ def _check_heaps(descriptor: int) -> None:
 
 def _check_variable(variable: h5py.Dataset, name: str) -> int:
     """Check how a variable is stored, and return the bytes that reading it takes."""
-    # Its shape must not be asked for before: that of a virtual one is that of data in other files.
     properties = variable.id.get_create_plist()
-    if properties.get_layout() == h5d.VIRTUAL or properties.get_external_count():
-        raise NetCDFError(f"{name}: expected numbers in the file itself, found a reference to another file")
     filters = [properties.get_filter(place)[0] for place in range(properties.get_nfilters())]
     for code in filters:
         if code not in _FILTERS:
-            raise NetCDFError(f"{name}: expected no filters but shuffle, fletcher32, deflate, found {code}")
+            found = _OTHER_FILTERS.get(code, f"filter {code}")
+            raise NetCDFError(f"{name}: expected zlib's compression or none, found {found}: {_REMEDY}")
     if len(set(filters)) < len(filters) or h5z.FILTER_SHUFFLE in filters[1:]:
         raise NetCDFError(f"{name}: expected each filter once and shuffle first, found {filters}")
     kind = variable.id.get_type()
     if (kind.get_class(), kind.get_size()) not in _NUMBERS:
         found = _KINDS.get(kind.get_class(), f"others of {kind.get_size()} bytes")
-        raise NetCDFError(f"{name}: expected numbers, floating-point or whole, found {found}")
+        raise NetCDFError(f"{name}: expected numbers of 4 or 8 bytes, or whole ones, found {found}")
     declared: int = _count(variable.id.get_space()) * kind.get_size()
     if properties.get_layout() != h5d.CHUNKED:
         return declared

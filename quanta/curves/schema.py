@@ -123,23 +123,27 @@ def validate(curves: xr.Dataset) -> xr.Dataset:
             raise CurvesError(f"{name}: expected a variable over {variable.dims}, found none")
     _check_early_stops(curves)
     _check_frequency(curves["frequency"].values)
-    if not (curves["n_parameters"] >= 1).all():
-        raise CurvesError(f"n_parameters: expected at least 1, found {int(curves['n_parameters'].min())}")
+    _check_sizes(curves["n_parameters"].values, curves["width"].values)
     expected = weighted_mean_loss(curves)
     mean_loss = curves["mean_loss"].values
     if not np.array_equal(np.isnan(mean_loss), np.isnan(expected)):
         raise CurvesError("mean_loss: expected NaN where loss is NaN and nowhere else")
-    if not np.allclose(mean_loss, expected, rtol=1e-4, atol=1e-5, equal_nan=True):
+    if not is_mean_loss(mean_loss, expected):
         gap = float(np.nanmax(np.abs(mean_loss - expected)))
         raise CurvesError(f"mean_loss: expected the sum of frequency times loss, found a gap of {gap:.3g}")
     return curves
+
+
+def is_mean_loss(mean_loss: NDArray[np.floating], expected: NDArray[np.float64]) -> bool:
+    """Whether a mean loss is the expected one, to the rounding of float32."""
+    return np.allclose(mean_loss, expected, rtol=1e-4, atol=1e-5, equal_nan=True)
 
 
 def weighted_mean_loss(curves: xr.Dataset) -> NDArray[np.float64]:
     """Sum frequency times loss over subtasks, in bits, over the other dimensions of `loss`."""
     loss, frequency = curves["loss"].values, curves["frequency"].values.astype(np.float64)
     mean_loss = np.empty(loss.shape[:-1])
-    with np.errstate(over="ignore", invalid="ignore"):
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         for network in np.ndindex(loss.shape[:-2]):  # the loss of all as float64 might not fit
             weighted = loss[network].astype(np.float64) * frequency[network[0]]
             mean_loss[network] = weighted.sum(axis=-1)
@@ -148,7 +152,7 @@ def weighted_mean_loss(curves: xr.Dataset) -> NDArray[np.float64]:
 
 def _check_attributes(attributes: dict[Any, Any]) -> None:
     schema, study, missing = (attributes.get(name) for name in ("schema", "study", "units_missing"))
-    names = attributes.get("missing_units", "")
+    names, left_out = attributes.get("missing_units", ""), attributes.get("left_out", "")
     if np.any(schema != SCHEMA):  # a foreign attribute may be an array
         raise CurvesError(f"attribute schema: expected {SCHEMA}, found {schema!r}")
     if not isinstance(study, str | None):
@@ -157,6 +161,8 @@ def _check_attributes(attributes: dict[Any, Any]) -> None:
         raise CurvesError(f"attribute units_missing: expected a number from 0 up, found {missing!r}")
     if not isinstance(names, str) or not names.isprintable():
         raise CurvesError(f"attribute missing_units: expected ids of units, found {names!r}")
+    if not isinstance(left_out, str) or not left_out.isprintable():
+        raise CurvesError(f"attribute left_out: expected what was left out, found {left_out!r}")
 
 
 def _check_axis(curves: xr.Dataset, axis: str) -> None:
@@ -169,12 +175,17 @@ def _check_axis(curves: xr.Dataset, axis: str) -> None:
         raise CurvesError(f"{axis}: expected numbers, found type {values.dtype}")
     if axis == "subtask":
         if not np.array_equal(values, np.arange(1, values.size + 1)):
-            raise CurvesError(f"subtask: expected 1..{values.size} in order, found {_shorten(values)}")
+            place = int((values != np.arange(1, values.size + 1)).argmax())
+            found = f"{values[place]:g} at place {place + 1}"
+            raise CurvesError(f"subtask: expected 1..{values.size}, all of them, found {found}")
         return
-    if not (values[1:] > values[:-1]).all():
-        raise CurvesError(f"{axis}: expected increasing values, found {_shorten(values)}")
+    rising = values[1:] > values[:-1]
+    if not rising.all():
+        place = int(rising.argmin())
+        after = f"{values[place + 1]:g} after {values[place]:g}"
+        raise CurvesError(f"{axis}: expected increasing values, found {after}")
     if axis in ("seed", "width", "step") and not np.isfinite(values).all():
-        raise CurvesError(f"{axis}: expected finite values, found {_shorten(values)}")
+        raise CurvesError(f"{axis}: expected finite values, found {values[~np.isfinite(values)][0]:g}")
     smallest = {"width": 1, "step": 0, "n_train": 1}.get(axis)
     if smallest is not None and not values[0] >= smallest:
         raise CurvesError(f"{axis}: expected values from {smallest} up, found {values[0]}")
@@ -216,10 +227,20 @@ def _check_frequency(frequency: NDArray[np.float64]) -> None:
     worst = total[np.abs(total - 1).argmax()]
     if abs(worst - 1) > 1e-6:
         raise CurvesError(f"frequency: expected a sum of 1 over subtasks, found {worst:.6g}")
-    if (frequency[..., 1:] > frequency[..., :-1]).any():
-        raise CurvesError("frequency: expected the most frequent subtask first, found a later one larger")
+    larger = frequency[..., 1:] > frequency[..., :-1]
+    if larger.any():
+        alpha, place = np.argwhere(larger)[0]
+        raise CurvesError(
+            "frequency: expected the most frequent subtask first, found "
+            f"{frequency[alpha, place + 1]:.6g} after {frequency[alpha, place]:.6g}"
+        )
 
 
-def _shorten(values: NDArray[Any]) -> str:
-    shown = ", ".join(f"{value:g}" for value in values[:6])
-    return f"[{shown}, ...]" if values.size > 6 else f"[{shown}]"
+def _check_sizes(n_parameters: NDArray[np.int64], width: NDArray[np.int64]) -> None:
+    if n_parameters.min() < 1:
+        raise CurvesError(f"n_parameters: expected at least 1, found {n_parameters.min()}")
+    falls = n_parameters[1:] < n_parameters[:-1]
+    if falls.any():
+        place = int(falls.argmax())
+        found = f"{n_parameters[place + 1]} at width {width[place + 1]} after {n_parameters[place]}"
+        raise CurvesError(f"n_parameters: expected not to fall with width, found {found}")

@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from quanta.analysis.learned.times import select
+from quanta.analysis.learned.slices import select
 from quanta.curves.dataset import make_curves
 from quanta.tasks.frequencies import uniform_frequencies, zipf_frequencies
 

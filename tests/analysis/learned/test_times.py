@@ -8,13 +8,13 @@ from sklearn.isotonic import IsotonicRegression
 
 from quanta.analysis import axes
 from quanta.analysis.learned.left import measure_left, trace
+from quanta.analysis.learned.slices import select
 from quanta.analysis.learned.times import (
     count_learned,
     cross,
     cross_trace,
     find_full,
     learning_times,
-    select,
     time_bounds,
 )
 from quanta.curves.dataset import make_curves

@@ -6,7 +6,8 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
-from quanta.analysis.learned.times import count_learned, find_full, learning_times, select, time_bounds
+from quanta.analysis.learned.slices import select
+from quanta.analysis.learned.times import count_learned, find_full, learning_times, time_bounds
 from quanta.analysis.theories.constants import fit_room, fit_scale
 from quanta.analysis.theories.domino import Domino
 from quanta.analysis.theories.multilinear import Multilinear

@@ -8,7 +8,8 @@ from scipy.stats import entropy
 
 from quanta import count_parameters, load_curves, load_study, save_curves, validate
 from quanta.analysis.learned.order import concordance
-from quanta.analysis.learned.times import count_learned, learning_times, select
+from quanta.analysis.learned.slices import select
+from quanta.analysis.learned.times import count_learned, learning_times
 from quanta.analysis.theories.quanta import Quanta
 from quanta.analysis.theories.simulation import (
     EVALUATION_NOISE,

@@ -15,7 +15,7 @@ def spread(mean, half=0.01, n=5):
     return mean + half * np.linspace(-1, 1, n)
 
 
-def here_with(shares=None, drops=None, resolved=1.0, exponent=None, drift=None):
+def here_with(shares=None, drops=None, resolved=1.0, exponent=None, drift=None, n_placed=0):
     """Statistics of which only those asked for are there."""
     n = 5
     found = {}
@@ -27,7 +27,7 @@ def here_with(shares=None, drops=None, resolved=1.0, exponent=None, drift=None):
         found["N"] = Budget(np.arange(1.0, 4), np.ones((n, 3, 5)), exponent, of_parts * exponent[:, None])
     share = np.broadcast_to(spread(0.97) if drops is None else np.asarray(drops, float), n)
     fell = [
-        SimpleNamespace(mean_share=float(one), resolved=float(placed))
+        SimpleNamespace(mean_share=float(one), resolved=float(placed), n_placed=n_placed)
         for one, placed in zip(share, np.broadcast_to(np.asarray(resolved, float), n), strict=True)
     ]
     base = SimpleNamespace(drops={"loss": fell}, drifts={"N": drift})
@@ -75,6 +75,11 @@ class TestDrops:
         if not asked:
             assert got.statistic == pytest.approx(share)
             assert got.needs.startswith("evaluations at most 4-fold")
+
+    @pytest.mark.parametrize(("n_placed", "holds"), [(4, None), (5, True)])
+    def test_the_first_ones_may_have_fallen_before_one_looks(self, n_placed, holds):
+        here = here_with(drops=spread(0.97), resolved=0.1, n_placed=n_placed)
+        assert settle([claim_drops(here, 0.9)], 0.9)[0].holds is holds
 
     def test_nothing_fell(self):
         got = claim_drops(here_with(drops=np.nan, resolved=np.nan), 0.9)

@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 
 from quanta.analysis.learned import left as left_module
 from quanta.analysis.learned.budget import PARTS
-from quanta.analysis.learned.times import select
+from quanta.analysis.learned.slices import select
 from quanta.analysis.theories.simulation import simulate
 from quanta.analysis.theories.worlds import WORLDS
 from quanta.analysis.verdict import judge as judge_module

@@ -134,16 +134,19 @@ MUTATIONS = {
     "axis empty": (lambda c: c.isel(width=slice(0)), "width: expected at least one value, found none"),
     "axis of text": (axis("seed", ["a", "b"]), "seed: expected numbers, found type <U1"),
     "axis of booleans": (axis("seed", [False, True]), "seed: expected numbers, found type bool"),
-    "seed falling": (axis("seed", [1, 0]), r"seed: expected increasing values, found \[1, 0\]"),
+    "seed falling": (axis("seed", [1, 0]), r"seed: expected increasing values, found 0 after 1"),
     "alpha repeated": (axis("alpha", [0.2, 0.2]), "alpha: expected increasing values"),
     "alpha not known": (axis("alpha", [0.2, np.nan]), "alpha: expected increasing values"),
     "n_train zero": (axis("n_train", [0.0]), "n_train: expected values from 1 up, found 0"),
     "n_train NaN": (axis("n_train", [np.nan]), "n_train: expected values from 1 up, found nan"),
     "width zero": (axis("width", [0, 8]), "width: expected values from 1 up, found 0"),
-    "width falling": (axis("width", [8, 4]), r"width: expected increasing values, found \[8, 4\]"),
+    "width falling": (axis("width", [8, 4]), r"width: expected increasing values, found 4 after 8"),
     "step negative": (axis("step", [-1, 0, 1]), "step: expected values from 0 up, found -1"),
-    "step repeated": (axis("step", [0, 1, 1]), r"step: expected increasing values, found \[0, 1, 1\]"),
-    "subtask from 0": (axis("subtask", [0, 1, 2]), r"subtask: expected 1\.\.3 in order, found \[0, 1, 2\]"),
+    "step repeated": (axis("step", [0, 1, 1]), r"step: expected increasing values, found 1 after 1"),
+    "subtask from 0": (
+        axis("subtask", [0, 1, 2]),
+        r"subtask: expected 1\.\.3, all of them, found 0 at place 1",
+    ),
     "loss missing": (lambda c: c.drop_vars("loss"), "loss: expected a variable over .* found none"),
     "mean_loss missing": (lambda c: c.drop_vars("mean_loss"), "mean_loss: expected a variable"),
     "frequency missing": (lambda c: c.drop_vars("frequency"), "frequency: expected a variable"),
@@ -208,6 +211,20 @@ MUTATIONS = {
 }
 
 
+PUT_RIGHT = {
+    "schema missing",
+    "axis missing",
+    "axis scalar",
+    "seed falling",
+    "mean_loss missing",
+    "mean_loss other",
+    "mean_loss unweighted",
+    "mean_loss NaN",
+    "loss transposed",
+}
+"""What the schema does not allow, and the way in brings to it."""
+
+
 class TestValidate:
     @pytest.mark.parametrize("name", MUTATIONS)
     def test_names_what_does_not_fit(self, name, tmp_path):
@@ -216,7 +233,11 @@ class TestValidate:
         assert validate(curves) is curves
         with pytest.raises(CurvesError, match=message):
             validate(mutate(curves))
-        with pytest.raises(CurvesError, match=message):
+        if name in PUT_RIGHT:
+            save_curves(mutate(curves), tmp_path / "right.nc")
+            assert validate(load_curves(tmp_path / "right.nc"))
+            return
+        with pytest.raises(CurvesError, match=rf"^({message.split(':')[0]}|n_parameters): expected"):
             save_curves(mutate(curves), tmp_path / "bad.nc")
         assert not list(tmp_path.iterdir())
 
@@ -258,7 +279,7 @@ def curves_of_any_size(draw):
         frequency=weight / weight.sum(axis=1, keepdims=True),
         step=increasing(st.integers(0, 2**40), n_step),
         width=increasing(st.integers(1, 10**6), n_width),
-        n_parameters=draw(arrays(np.int64, n_width, elements=st.integers(1, 2**60))),
+        n_parameters=np.sort(draw(arrays(np.int64, n_width, elements=st.integers(1, 2**60)))),
         seed=increasing(st.integers(0, 2**62), n_seed),
         alpha=increasing(st.floats(-1, 10), n_alpha) if known else np.nan,
         n_train=draw(st.sampled_from([np.inf, 1.0, 1e9])),
@@ -304,11 +325,9 @@ class TestFile:
     @pytest.mark.parametrize(
         "name",
         [
-            "schema missing",
             "schema array",
-            "axis missing",
+            "axis without values",
             "frequency sum",
-            "mean_loss other",
         ],
     )
     def test_loading_names_the_file_and_what_does_not_fit(self, name, tmp_path):
@@ -333,7 +352,7 @@ class TestFile:
     def test_foreign_files(self, tmp_path, content):
         path = tmp_path / "foreign.nc"
         path.write_bytes(content)
-        with pytest.raises(CurvesError, match="not a readable netCDF-4 file") as caught:
+        with pytest.raises(CurvesError, match="not a readable netCDF file") as caught:
             load_curves(path)
         assert str(caught.value).startswith(f"{path}: ")
 
@@ -343,10 +362,10 @@ class TestFile:
         whole = path.read_bytes()
         for tenths in range(10):
             path.write_bytes(whole[: len(whole) * tenths // 10])
-            with pytest.raises(CurvesError, match="not a readable netCDF-4 file"):
+            with pytest.raises(CurvesError, match="not a readable netCDF file"):
                 load_curves(path)
         path.write_bytes(whole[:-1])
-        with pytest.raises(CurvesError, match="not a readable netCDF-4 file"):
+        with pytest.raises(CurvesError, match="not a readable netCDF file"):
             load_curves(path)
 
     def test_damaged_files(self, tmp_path):
