@@ -260,6 +260,8 @@ def _choose(axis: str, values: list[float], asked: float | None) -> float:
 
 
 def _tell_missing(attributes: dict[Any, Any]) -> None:
+    if attributes.get("left_out"):
+        note(f"left out: {attributes['left_out']}")
     n_missing = attributes.get("units_missing", 0)
     if n_missing:
         names = attributes.get("missing_units", "").split()

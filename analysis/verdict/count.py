@@ -50,8 +50,8 @@ SMOOTH_SHARE = 0.75
 """Below it the claim fails: an exponential mode, the sharpest that gradient flow has, is at .70."""
 
 MIN_PLACED = 5
-"""Subtasks whose drop evaluations have to place, or that have to carry half of the fall: the first ones, which
-weigh most, have often fallen before one looks, and how sharply the others do tells as much."""
+"""Subtasks whose drop evaluations have to place, if those carry less than half of the fall: the first ones,
+which weigh most, have often fallen before one looks, and how sharply the others do tells as much."""
 
 COUNT_WINDOW = (1 - COUNT_TOLERANCE, 1 + COUNT_TOLERANCE)
 DRIFT_WINDOW = (-DRIFT_TOLERANCE, DRIFT_TOLERANCE)
@@ -80,9 +80,8 @@ def claim_drops(here: AtTau, confidence: float, *, beside: bool = False) -> Clai
         fails=(SMOOTH_SHARE, np.inf),
     )
     if np.nanmean(resolved) < 0.5 and np.mean([one.n_placed for one in drops]) < MIN_PLACED:
-        why = (
-            f"{claim.why} But evaluations are too coarse: more than {MAX_GAP:g}-fold apart about most drops."
-        )
+        apart = f"more than {MAX_GAP:g}-fold apart about most drops"
+        why = f"{claim.why} But evaluations are too coarse: {apart}."
         needs = f"evaluations at most {MAX_GAP:g}-fold in steps apart, also before the first drop"
         return replace(claim, holds=None, p_fails=None, why=why, needs=needs)
     return claim

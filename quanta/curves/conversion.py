@@ -142,16 +142,16 @@ def _variable(name: str, given: xr.Variable, axes: dict[str, xr.Variable]) -> xr
         values = _whole(name, values)
     elif values.dtype.kind == "f":
         values = _in_range(_missing(values, given.attrs), schema.upper)
-    unknown = [str(dim) for dim in given.dims if dim not in schema.dims]
-    if unknown:
-        raise CurvesError(f"{name}: expected dimensions {schema.dims}, found {given.dims}")
-    absent = [dim for dim in schema.dims if dim not in given.dims]
-    for dim in absent:
-        if axes[dim].size > 1:
-            raise CurvesError(f"{name}: expected dimensions {schema.dims}, found {given.dims}")
-    if values is given.values and not absent and given.dims == schema.dims:
+    if values is given.values and given.dims == schema.dims:
         return given
-    whole = xr.Variable((*absent, *given.dims), values.reshape((1,) * len(absent) + values.shape))
+    absent = [dim for dim in schema.dims if dim not in given.dims]
+    beside = [dim for dim in given.dims if dim not in schema.dims]
+    if any(axes[dim].size > 1 for dim in absent) or any(
+        dim not in AXES or given.sizes[dim] > 1 for dim in beside
+    ):
+        raise CurvesError(f"{name}: expected dimensions {schema.dims}, found {given.dims}")
+    named = xr.Variable(given.dims, values).isel(dict.fromkeys(beside, 0))
+    whole = xr.Variable((*absent, *named.dims), named.values[(None,) * len(absent)])
     return xr.Variable(schema.dims, whole.transpose(*schema.dims).values, schema.attributes)
 
 

@@ -8,6 +8,7 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from quanta.analysis.learned.slices import select
+from quanta.curves.conversion import as_curves
 from quanta.curves.dataset import make_curves
 from quanta.tasks.frequencies import uniform_frequencies, zipf_frequencies
 
@@ -178,3 +179,14 @@ def by_data() -> xr.Dataset:
 def smooth() -> xr.Dataset:
     """Control: a power law without quanta."""
     return _smooth_world()
+
+
+@pytest.fixture(scope="session")
+def at_two_alphas() -> Callable[[xr.Dataset], xr.Dataset]:
+    """Make Curves of a slice and the same at another alpha."""
+
+    def join(curves: xr.Dataset) -> xr.Dataset:
+        both = [as_curves(curves), as_curves(curves.assign_coords(alpha=float(curves["alpha"]) + 0.5))]
+        return xr.concat(both, "alpha", data_vars="minimal")
+
+    return join

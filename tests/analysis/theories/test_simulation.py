@@ -374,7 +374,7 @@ class TestRefusals:
             ({"n_subtasks": 1}, "n_subtasks must be at least 2, not 1"),
             ({"widths": ()}, "widths must be one number or more, each at least 1, not ()"),
             ({"widths": (0, 4)}, "widths must be one number or more, each at least 1, not (0, 4)"),
-            ({"widths": (4, 4)}, "width: expected increasing values, found [4, 4]"),
+            ({"widths": (4, 4)}, "width: expected each value once, found 4 after 4"),
             ({"n_seeds": 0}, "n_seeds must be at least 1, not 0"),
             ({"steps": 0}, "steps must be at least 1, not 0"),
             ({"n_evaluations": 1}, "n_evaluations must be at least 2, not 1"),
