@@ -209,7 +209,7 @@ def load_curves(path: str | os.PathLike[str]) -> xr.Dataset:
     Raises
     ------
     CurvesError
-        If it is not a readable netCDF-4 file of plain numbers (see `quanta.curves.netcdf.read_netcdf`) or
+        If it is not a readable netCDF file of plain numbers (see `quanta.curves.netcdf.read_netcdf`) or
         does not fit the schema; the message names the file.
     FileNotFoundError
         If there is no such file.

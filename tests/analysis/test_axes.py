@@ -15,7 +15,7 @@ class TestAxis:
     @pytest.mark.parametrize(
         ("axis", "values"),
         [
-            (axes.N, [300, 100, 300]),
+            (axes.N, [100, 300, 300]),
             (axes.S, [0, 5]),
             (axes.D, [50, np.inf]),
             (axes.ALPHA, [0.4]),
@@ -26,7 +26,7 @@ class TestAxis:
         curves = slice_of(
             np.ones((2, 1, 3, 2, 2)),
             [0.6, 0.4],
-            n_parameters=[300, 100, 300],
+            n_parameters=[100, 300, 300],
             step=[0, 5],
             n_train=[50, np.inf],
         )

@@ -318,7 +318,7 @@ class TestAnalyze:
         data = ideal_nc.read_bytes()
         (tmp_path / "cut.nc").write_bytes(data[: len(data) // 2])
         line = fail("analyze", tmp_path / "cut.nc", exit_code=1)
-        assert "cut.nc: not a readable netCDF-4 file" in line
+        assert "cut.nc: not a readable netCDF file" in line
 
     def test_a_missing_path(self, fail):
         assert "'missing' does not exist" in fail("analyze", "missing", exit_code=2)

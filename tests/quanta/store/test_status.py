@@ -471,7 +471,7 @@ class TestVerify:
     @pytest.mark.parametrize(
         ("make", "reason"),
         [
-            (lambda file: file.write_bytes(b"text"), "not a readable netCDF-4 file ("),
+            (lambda file: file.write_bytes(b"text"), "not a readable netCDF file ("),
             (lambda file: save_curves(load_curves(file).assign_coords(seed=[7]), file), "seed: not that of"),
             (lambda file: save_curves(load_curves(file).isel(step=[0, -1]), file), "step: not that of"),
         ],

@@ -412,7 +412,7 @@ class TestLoad:
 
     def test_a_file_of_something_else(self, tmp_path):
         (tmp_path / "text.nc").write_text("text")
-        with pytest.raises(CurvesError, match=r"text\.nc: not a readable netCDF-4 file"):
+        with pytest.raises(CurvesError, match=r"text\.nc: not a readable netCDF file"):
             load(tmp_path / "text.nc")
 
 
