@@ -3,6 +3,7 @@ from .curves.combine import combine
 from .curves.conversion import as_curves
 from .curves.dataset import load_curves, make_curves, save_curves
 from .curves.schema import CurvesError, validate
+from .curves.tables import curves_from_table
 from .store.errors import StoreError
 from .store.lock import LockedError
 from .store.manifest import Manifest
@@ -44,6 +45,7 @@ __all__ = [
     "as_curves",
     "combine",
     "count_parameters",
+    "curves_from_table",
     "find_pending",
     "load",
     "load_curves",
