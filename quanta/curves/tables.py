@@ -156,7 +156,7 @@ def _read_at(
     def along(steps: NDArray[np.float64]) -> NDArray[np.float64]:
         # Between step 0, which has no logarithm, and the first one linearly in the step itself.
         share = steps / first
-        return np.where(share > 1, 1 + np.log(np.maximum(share, 1)), share)
+        return np.asarray(np.where(share > 1, 1 + np.log(np.maximum(share, 1)), share))
 
     curves = [np.interp(along(common), along(step), one, right=np.nan) for one in values.T]
     return np.stack(curves, axis=1)
