@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from quanta.study.axes import ALPHA, N_TRAIN
-from quanta.tasks.terminal import RealRange, echo, echo_descriptions, echo_json, echo_rich, note
+from quanta.tasks.terminal import PathType, RealRange, echo, echo_descriptions, echo_json, echo_rich, note
 
 # Only click is imported here: `quanta --help` must not wait for xarray. Commands import what they need.
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def _list_worlds(ctx: click.Context, parameter: click.Parameter, value: bool) ->
 @click.option(
     "--out",
     required=True,
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=PathType(dir_okay=False),
     help="File of curves (netCDF), usually ending in .nc.",
 )
 @click.option(
@@ -276,7 +276,7 @@ def _folder(path: Path, kind: str, name: str) -> Path:
 
 
 @click.command(short_help="Check whether the loss follows from the count.")
-@click.argument("path", type=click.Path(exists=True, path_type=Path))
+@click.argument("path", type=PathType(exists=True))
 @_slice_options
 @click.option(
     "--confidence",
@@ -288,7 +288,7 @@ def _folder(path: Path, kind: str, name: str) -> Path:
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the resampling.")
 @click.option(
     "--out",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=PathType(file_okay=False),
     help="Folder of the tables.  [default: PATH/analysis; of a file none are kept]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -361,7 +361,7 @@ def _print(verdict: "Verdict", tables: "dict[str, pd.DataFrame]", as_json: bool,
 
 
 @click.command(short_help="Draw the figures.")
-@click.argument("path", type=click.Path(exists=True, path_type=Path))
+@click.argument("path", type=PathType(exists=True))
 @_slice_options
 @click.option(
     "--format",
@@ -373,7 +373,7 @@ def _print(verdict: "Verdict", tables: "dict[str, pd.DataFrame]", as_json: bool,
 )
 @click.option(
     "--out",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=PathType(file_okay=False),
     help="Folder.  [default: PATH/figures; of a file figures/NAME beside it]",
 )
 def figures(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from quanta.tasks.terminal import echo, echo_descriptions, echo_json, echo_rich, note, progress
+from quanta.tasks.terminal import PathType, echo, echo_descriptions, echo_json, echo_rich, note, progress
 
 # Only click is imported here: `quanta --help` must not wait for torch. Commands import what they need.
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def _parse_scheduler(ctx: click.Context, parameter: click.Parameter, value: str 
 
 def _cluster_options(command: Callable[..., None]) -> Callable[..., None]:
     """Options of who trains the units; without them it is this process, one after another."""
-    pem = click.Path(exists=True, dir_okay=False)
+    pem = PathType(exists=True, dir_okay=False)
     for option in (
         click.option("--tls-key", "tls_client_key", type=pem, help="Its key."),
         click.option("--tls-cert", "tls_client_cert", type=pem, help="Certificate to show to it."),
@@ -105,10 +105,8 @@ def _cluster_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 @click.command(short_help="Train a study's populations.")
-@click.argument("study")
-@click.option(
-    "--out", type=click.Path(file_okay=False, path_type=Path), help="Run directory.  [default: runs/NAME]"
-)
+@click.argument("study", type=PathType(readable=False))
+@click.option("--out", type=PathType(file_okay=False), help="Run directory.  [default: runs/NAME]")
 @device_option
 @click.option(
     "--set",
@@ -130,7 +128,7 @@ def _cluster_options(command: Callable[..., None]) -> Callable[..., None]:
     help="List the shipped studies.",
 )
 def train(
-    study: str,
+    study: Path,
     out: Path | None,
     device: str,
     overrides: tuple[str, ...],
@@ -140,7 +138,7 @@ def train(
     scheduler: str | None,
     shard: tuple[int, int] | None,
     threads: int | None,
-    **tls: str | None,
+    **tls: Path | None,
 ) -> None:
     """Train the populations of STUDY, a TOML file or the name of a shipped study.
 
@@ -154,7 +152,7 @@ def train(
         raise click.UsageError("--workers, --scheduler and --shard exclude each other")
     if shard is not None and overwrite:
         raise click.UsageError("--overwrite is not for --shard: it would delete what other shards have done")
-    files = {name: file for name, file in tls.items() if file is not None}
+    files = {name: str(file) for name, file in tls.items() if file is not None}
     if files and not (scheduler or "").startswith("tls://"):
         raise click.UsageError("--tls-ca-file, --tls-cert and --tls-key are for a --scheduler at tls://")
     loaded = load_study(study, overrides)
@@ -312,7 +310,7 @@ def _stop_on_signal() -> Iterator[Callable[[], bool]]:
 
 
 @click.command(short_help="Show how far a study is.")
-@click.argument("path", type=click.Path(exists=True, path_type=Path))
+@click.argument("path", type=PathType(exists=True))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def status(path: Path, as_json: bool) -> None:
     """Show how far the study of the run directory PATH is.
@@ -332,7 +330,7 @@ def status(path: Path, as_json: bool) -> None:
 
 
 @click.command(short_help="Check that a run directory is whole.")
-@click.argument("path", type=click.Path(exists=True, path_type=Path))
+@click.argument("path", type=PathType(exists=True))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def verify(path: Path, as_json: bool) -> None:
     """Check that all that the run directory PATH holds is as it was written.

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from quanta.tasks.layout import METADATA, TENSORS
-from quanta.tasks.terminal import RealRange, echo, echo_json
+from quanta.tasks.terminal import PathType, RealRange, echo, echo_json
 
 
 class _FileCommand(click.Command):
@@ -35,7 +35,7 @@ def _parse_alpha(ctx: click.Context, parameter: click.Parameter, value: str) -> 
 
 
 @click.command(cls=_FileCommand, short_help="Write a task file.")
-@click.argument("path", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("path", type=PathType(dir_okay=False))
 @click.option(
     "--n-subtasks",
     "-K",

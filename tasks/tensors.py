@@ -76,7 +76,7 @@ def open_tensors(path: str | os.PathLike[str]) -> Iterator[TensorFile]:
     path = Path(path)
     _check_header(path)
     try:
-        with safe_open(path, framework="pt", device="cpu") as file:
+        with _in_utf8(path) as name, safe_open(name, framework="pt", device="cpu") as file:
             yield TensorFile(file)
     except (SafetensorError, RuntimeError) as error:  # torch raises the latter if it cannot map the file
         raise TensorFileError(one_line(error)) from error
@@ -101,10 +101,18 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
     path = Path(path)
     _check_header(path)
     try:
-        with safe_open(path, framework="numpy") as file:
+        with _in_utf8(path) as name, safe_open(name, framework="numpy") as file:
             return dict(file.metadata() or {})
     except SafetensorError as error:
         raise TensorFileError(one_line(error)) from error
+
+
+@contextmanager
+def _in_utf8(path: Path) -> Iterator[str]:
+    """Name a file in UTF-8, since safetensors opens no other; the system allows any bytes."""
+    with path.open("rb") as file:
+        is_utf8 = os.fsencode(path).decode(errors="ignore") == str(path)
+        yield str(path) if is_utf8 else f"/dev/fd/{file.fileno()}"
 
 
 def _check_header(path: Path) -> None:
