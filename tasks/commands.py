@@ -1,11 +1,12 @@
 """The door to the tasks: `quanta generate`."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from quanta.tasks.layout import METADATA, TENSORS
-from quanta.tasks.terminal import PathType, RealRange, echo, echo_json
+from quanta.tasks.terminal import PathType, RealRange, WholeRange, echo, echo_json
 
 
 class _FileCommand(click.Command):
@@ -18,20 +19,32 @@ class _FileCommand(click.Command):
 
 
 def _parse_k(ctx: click.Context, parameter: click.Parameter, value: str) -> int | tuple[int, ...]:
-    try:
-        sizes = tuple(int(part) for part in value.split(","))
-    except ValueError:
-        raise click.BadParameter(f"{value!r} is neither a whole number nor several with commas.") from None
-    return sizes[0] if len(sizes) == 1 else sizes
+    found = _parse(f"[{value}]" if "," in value and "[" not in value else value)
+    sizes = found if isinstance(found, list) else [found]
+    if not all(type(size) is int for size in sizes):  # True is an int too
+        raise click.BadParameter(f"{value!r} is neither a whole number nor several with commas.")
+    return tuple(sizes) if isinstance(found, list) else found
 
 
 def _parse_alpha(ctx: click.Context, parameter: click.Parameter, value: str) -> float | str:
-    if value == "uniform":
-        return value
+    found = _parse(value)
+    if found == "uniform":
+        return "uniform"
     try:
-        return float(value)
-    except ValueError:
+        return float(found)
+    except (TypeError, ValueError):
         raise click.BadParameter(f"{value!r} is neither a number nor 'uniform'.") from None
+
+
+def _parse(text: str) -> Any:
+    """Read a value as a study takes it; None if it is none."""
+    from quanta.tasks.config import ConfigError
+    from quanta.tasks.toml import parse_value
+
+    try:
+        return parse_value(text)
+    except ConfigError:
+        return None
 
 
 @click.command(cls=_FileCommand, short_help="Write a task file.")
@@ -39,7 +52,7 @@ def _parse_alpha(ctx: click.Context, parameter: click.Parameter, value: str) -> 
 @click.option(
     "--n-subtasks",
     "-K",
-    type=click.IntRange(1, 100_000),
+    type=WholeRange(1, 100_000),
     default=500,
     show_default=True,
     help="Number of subtasks K.",
@@ -47,7 +60,7 @@ def _parse_alpha(ctx: click.Context, parameter: click.Parameter, value: str) -> 
 @click.option(
     "--n-bits",
     "-n",
-    type=click.IntRange(1, 4096),
+    type=WholeRange(1, 4096),
     default=100,
     show_default=True,
     help="Number of bits of a sample.",
@@ -78,20 +91,20 @@ def _parse_alpha(ctx: click.Context, parameter: click.Parameter, value: str) -> 
 )
 @click.option(
     "--seed",
-    type=click.IntRange(min=0),
+    type=WholeRange(min=0),
     default=0,
     show_default=True,
     help="Decides the subsets: the task is that of a study's unit with this seed.",
 )
 @click.option(
     "--samples",
-    type=click.IntRange(1, 10**8),
+    type=WholeRange(1, 10**8),
     metavar="N",
     help="Also draw N samples of the task, which no training draws.",
 )
 @click.option(
     "--sample-seed",
-    type=click.IntRange(min=0),
+    type=WholeRange(min=0),
     metavar="N",
     help="Decides, with --seed, the samples; another gives other samples of the same task.  [default: 0]",
 )

@@ -92,8 +92,9 @@ class MultitaskSparseParity:
         self._bit_index = torch.as_tensor(subsets.clip(min=0), device=device)
         self._in_subset = torch.as_tensor(subsets >= 0, device=device).to(torch.uint8)
         # Entry i is the 8 bits of byte i, as 8 bytes in one word: unpacking is one lookup a byte.
-        byte = torch.arange(256, dtype=torch.uint8)[:, None]
-        self._unpacked = ((byte >> torch.arange(8, dtype=torch.uint8)) & 1).view(torch.int64)[:, 0].to(device)
+        byte = torch.arange(256, dtype=torch.uint8, device="cpu")[:, None]
+        place = torch.arange(8, dtype=torch.uint8, device="cpu")
+        self._unpacked = ((byte >> place) & 1).view(torch.int64)[:, 0].to(device)
 
     def sample(self, n_samples: int, generator: torch.Generator | None = None) -> Batch:
         """Draw independent samples: a subtask by its frequency, fair bits, their parity.

@@ -3,9 +3,10 @@
 import json
 import math
 import os
+import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,42 @@ class RealRange(click.FloatRange):
         if not math.isfinite(number):  # no comparison with a bound tells
             self.fail(f"{number} is not in the range {self._describe_range()}.", param, ctx)
         return number
+
+
+class WholeRange(click.IntRange):
+    """A range of whole numbers, which may be written in all ways of TOML."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Convert a value, or fail with the option, what it takes and what came."""
+        if isinstance(value, str):
+            with suppress(ValueError):
+                value = int(value, 0)  # 0x10 too
+        return super().convert(value, param, ctx)
+
+
+class AssignmentType(click.types.StringParamType):
+    """NAME=VALUE, where the value is one of TOML or a bare word."""
+
+    def split_envvar_value(self, rv: str) -> Sequence[str]:
+        """Part several in one variable where a space follows a value; within a value there may be some."""
+        parts: list[str] = []
+        for word in re.findall(r"\S+\s*", rv):
+            if parts and not _is_complete(parts[-1]):
+                parts[-1] += word
+            else:
+                parts.append(word)
+        return [part.strip() for part in parts]
+
+
+def _is_complete(assignment: str) -> bool:
+    from quanta.tasks.config import ConfigError
+    from quanta.tasks.toml import parse_value
+
+    _, _, text = assignment.partition("=")
+    try:
+        return parse_value(text) != ""
+    except ConfigError:  # a string, a list or a table goes on
+        return False
 
 
 class PathType(click.Path):
