@@ -62,7 +62,7 @@ def _is_complete(assignment: str) -> bool:
 
     _, _, text = assignment.partition("=")
     try:
-        return parse_value(text) != ""
+        return bool(parse_value(text) != "")
     except ConfigError:  # a string, a list or a table goes on
         return False
 
