@@ -46,7 +46,7 @@ class _Group(click.Group):
             kind = click.UsageError if isinstance(error, ConfigError) else click.ClickException
             raise kind(printable(str(error))) from error
         except click.ClickException as error:
-            error.message = printable(error.message)
+            error.message = printable(error.message)  # type: ignore[misc]
             raise
         except MemoryError as error:
             raise click.ClickException(f"out of memory ({error})") from error
