@@ -24,7 +24,7 @@ from quanta.tasks.layout import TENSORS
 from quanta.tasks.memory import format_bytes, memory_size
 from quanta.tasks.seeds import derive_sample_seed, derive_seed
 from quanta.tasks.spec import WORD_BYTES, TaskSpec
-from quanta.tasks.tensors import DTYPES, open_tensors
+from quanta.tasks.tensors import DTYPES, open_tensors, sort_metadata
 
 _FORMAT = "quanta-task-1"
 _CHECKED_ROWS = 4096  # labels checked at a time: their bits' places take many times the memory of the bits
@@ -245,6 +245,7 @@ class MultitaskSparseParity:
         metadata["tensors"] = _describe(tensors)
         with atomic_write(path) as temporary:
             save_file(tensors, temporary, metadata)
+            sort_metadata(temporary)
 
     @classmethod
     def load(

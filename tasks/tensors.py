@@ -1,5 +1,6 @@
 """Read safetensors files that anybody may have written: header first, and tensors only when asked for."""
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -105,6 +106,24 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
             return dict(file.metadata() or {})
     except SafetensorError as error:
         raise TensorFileError(one_line(error)) from error
+
+
+def sort_metadata(path: Path) -> None:
+    """Put the metadata of a fresh safetensors file in order, so that the same contents are the same bytes.
+
+    Parameters
+    ----------
+    path : Path
+        A file that safetensors has just written.
+    """
+    with path.open("r+b") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+        if len(text) <= length:  # it is what was there in another order, and is filled up with spaces
+            file.seek(8)
+            file.write(text.ljust(length))
 
 
 @contextmanager

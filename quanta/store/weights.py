@@ -9,7 +9,7 @@ from quanta.study.spec import UnitSpec
 from quanta.tasks.atomic import atomic_write
 from quanta.tasks.config import one_line
 from quanta.tasks.errors import QuantaError
-from quanta.tasks.tensors import DTYPES, TensorFileError, open_tensors
+from quanta.tasks.tensors import DTYPES, TensorFileError, open_tensors, sort_metadata
 from quanta.training.population import Population
 from quanta.training.trainer import make_population
 
@@ -51,6 +51,7 @@ def save_weights(population: Population, path: Path, unit: UnitSpec) -> None:
     weights = {name: x.detach().cpu() for name, x in population.state_dict().items()}
     with atomic_write(path) as temporary:
         save_file(weights, temporary, {"unit": unit.model_dump_json(), "tensors": json.dumps(TENSORS)})
+        sort_metadata(temporary)
 
 
 def load_weights(path: Path, unit: UnitSpec) -> Population:

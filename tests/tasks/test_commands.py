@@ -93,6 +93,13 @@ class TestGenerate:
         assert all(torch.equal(one[name], same[name]) for name in one)
         assert [name for name in one if torch.equal(one[name], other[name])] == ["frequencies"]
 
+    def test_the_same_bytes(self, run, tmp_path):
+        written = set()
+        for _ in range(8):
+            run("generate", tmp_path / "task", "--samples", 5)
+            written.add((tmp_path / "task").read_bytes())
+        assert len(written) == 1
+
     def test_a_sample_seed_makes_another_sample_of_the_same_task(self, run, tmp_path):
         found = []
         for arguments in ((), ("--sample-seed", 0), ("--sample-seed", 1)):
