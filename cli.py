@@ -19,8 +19,8 @@ from quanta.commands import (
     verify,
 )
 from quanta.tasks.commands import generate
-from quanta.tasks.errors import QuantaError
-from quanta.tasks.terminal import echo
+from quanta.tasks.errors import QuantaError, printable
+from quanta.tasks.terminal import PathType, echo
 
 # The doors import only click: `quanta --help` must not wait for torch. Commands import what they need.
 
@@ -44,7 +44,10 @@ class _Group(click.Group):
             from quanta.tasks.config import ConfigError  # takes pydantic
 
             kind = click.UsageError if isinstance(error, ConfigError) else click.ClickException
-            raise kind(str(error)) from error
+            raise kind(printable(str(error))) from error
+        except click.ClickException as error:
+            error.message = printable(error.message)  # type: ignore[misc]
+            raise
         except MemoryError as error:
             raise click.ClickException(f"out of memory ({error})") from error
 
@@ -67,7 +70,7 @@ def main() -> None:
 @click.command(short_help="Train, analyze and draw the demo study.")
 @click.option(
     "--out",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=PathType(file_okay=False),
     default=Path("runs/demo"),
     show_default=True,
     help="Run directory.",

@@ -12,6 +12,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from quanta.analysis.records import Record
+
 Array = NDArray[np.float64]
 
 Role = Literal["resource", "condition"]
@@ -66,7 +68,7 @@ RESOURCES = (N, S, D)
 
 
 @dataclass(frozen=True, eq=False)
-class Trace:
+class Trace(Record):
     """One resource varied and the others held at their largest. S seeds, X places, K subtasks.
 
     Attributes

@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from quanta.study.axes import ALPHA, N_TRAIN
-from quanta.tasks.terminal import RealRange, echo, echo_descriptions, echo_json, echo_rich, note
+from quanta.tasks.terminal import (
+    AssignmentType,
+    PathType,
+    RealRange,
+    WholeRange,
+    echo,
+    echo_descriptions,
+    echo_json,
+    echo_rich,
+    note,
+)
 
 # Only click is imported here: `quanta --help` must not wait for xarray. Commands import what they need.
 if TYPE_CHECKING:
@@ -67,7 +77,7 @@ def _list_worlds(ctx: click.Context, parameter: click.Parameter, value: bool) ->
 @click.option(
     "--out",
     required=True,
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=PathType(dir_okay=False),
     help="File of curves (netCDF), usually ending in .nc.",
 )
 @click.option(
@@ -78,17 +88,13 @@ def _list_worlds(ctx: click.Context, parameter: click.Parameter, value: bool) ->
 @click.option(
     "--n-subtasks",
     "-K",
-    type=click.IntRange(2, 10_000),
+    type=WholeRange(2, 10_000),
     default=64,
     show_default=True,
     help="Number of subtasks K.",
 )
-@click.option(
-    "--n-seeds", type=click.IntRange(1, 1000), default=3, show_default=True, help="Independent draws."
-)
-@click.option(
-    "--steps", type=click.IntRange(1, 10**9), default=6000, show_default=True, help="The last step."
-)
+@click.option("--n-seeds", type=WholeRange(1, 1000), default=3, show_default=True, help="Independent draws.")
+@click.option("--steps", type=WholeRange(1, 10**9), default=6000, show_default=True, help="The last step.")
 @click.option(
     "--scatter",
     type=RealRange(0, 3),
@@ -97,7 +103,7 @@ def _list_worlds(ctx: click.Context, parameter: click.Parameter, value: bool) ->
     help="Standard deviation of log learning times.",
 )
 @click.option(
-    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Decides all that is random."
+    "--seed", type=WholeRange(min=0), default=0, show_default=True, help="Decides all that is random."
 )
 @click.option(
     "--list",
@@ -151,7 +157,7 @@ def _parse_old(ctx: click.Context, parameter: click.Parameter, values: tuple[str
 def _parse_choice(axis: str, equals: str, text: str) -> tuple[str, float]:
     """Take what a study takes as a value, and return the number that Curves hold for it."""
     from quanta.tasks.config import ConfigError
-    from quanta.tasks.toml import parse_toml
+    from quanta.tasks.toml import parse_value
 
     axis, text = axis.strip(), text.strip()
     if axis not in AXES or not equals:
@@ -160,9 +166,9 @@ def _parse_choice(axis: str, equals: str, text: str) -> tuple[str, float]:
         )
     words = AXES[axis]
     try:
-        value = parse_toml(f"value = {text}")["value"]
-    except ConfigError:
-        value = text
+        value = parse_value(text)
+    except ConfigError as error:
+        raise click.BadParameter(f"{axis}: {error}") from None
     if isinstance(value, str) and value in words:
         return axis, words[value]
     if isinstance(value, int | float) and not isinstance(value, bool):
@@ -200,6 +206,7 @@ def _slice_options(command: Callable[..., None]) -> Callable[..., None]:
         ),
         click.option(
             "--at",
+            type=AssignmentType(),
             multiple=True,
             metavar="AXIS=VALUE",
             callback=_parse_at,
@@ -278,7 +285,7 @@ def _folder(path: Path, kind: str, name: str) -> Path:
 
 
 @click.command(short_help="Check whether the loss follows from the count.")
-@click.argument("path", type=click.Path(exists=True, path_type=Path))
+@click.argument("path", type=PathType(exists=True))
 @_slice_options
 @click.option(
     "--confidence",
@@ -287,10 +294,10 @@ def _folder(path: Path, kind: str, name: str) -> Path:
     show_default=True,
     help="Nominal coverage of the intervals.",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the resampling.")
+@click.option("--seed", type=WholeRange(min=0), default=0, show_default=True, help="Of the resampling.")
 @click.option(
     "--out",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=PathType(file_okay=False),
     help="Folder of the tables.  [default: PATH/analysis; of a file none are kept]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -313,7 +320,8 @@ def analyze(
 
     Two questions are answered: does the loss follow from the count of subtasks learned, and does the count
     grow as the hypothesis says? For a run directory, also writes verdict.json and tables to its folder
-    analysis/; to a folder for each slice, such as analysis/alpha=0.4/, if there are several.
+    analysis/; to a folder for each slice, such as analysis/alpha=0.4/, if there are several. Its columns.csv
+    says what each column of each table means, and its unit.
     """
     from quanta.analysis import judge, tabulate
 
@@ -340,12 +348,13 @@ def analyze(
 
 
 def _store(verdict: "Verdict", tables: "dict[str, pd.DataFrame]", folder: Path) -> None:
-    """Write the verdict and all tables to a folder."""
+    """Write the verdict and all tables to a folder, and what their columns mean."""
+    from quanta.analysis.verdict.columns import tabulate_columns
     from quanta.tasks.atomic import atomic_write
 
     with atomic_write(folder / "verdict.json") as file:
         file.write_text(json.dumps(verdict.to_dict(), indent=2) + "\n", encoding="utf-8")
-    for name, table in tables.items():
+    for name, table in (tables | {"columns": tabulate_columns()}).items():
         with atomic_write(folder / f"{name}.csv") as file:
             table.to_csv(file, index=False)
 
@@ -363,7 +372,7 @@ def _print(verdict: "Verdict", tables: "dict[str, pd.DataFrame]", as_json: bool,
 
 
 @click.command(short_help="Draw the figures.")
-@click.argument("path", type=click.Path(exists=True, path_type=Path))
+@click.argument("path", type=PathType(exists=True))
 @_slice_options
 @click.option(
     "--format",
@@ -375,7 +384,7 @@ def _print(verdict: "Verdict", tables: "dict[str, pd.DataFrame]", as_json: bool,
 )
 @click.option(
     "--out",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=PathType(file_okay=False),
     help="Folder.  [default: PATH/figures; of a file figures/NAME beside it]",
 )
 def figures(

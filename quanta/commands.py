@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from quanta.tasks.terminal import echo, echo_descriptions, echo_json, echo_rich, note, progress
+from quanta.tasks.terminal import (
+    AssignmentType,
+    PathType,
+    WholeRange,
+    echo,
+    echo_descriptions,
+    echo_json,
+    echo_rich,
+    note,
+    progress,
+)
 
 # Only click is imported here: `quanta --help` must not wait for torch. Commands import what they need.
 if TYPE_CHECKING:
@@ -27,14 +37,6 @@ device_option = click.option(
     show_default=True,
     help="Where to train; auto is CUDA if there is one.",
 )
-
-
-class _OverrideType(click.types.StringParamType):
-    """A change of the study, KEY=VALUE."""
-
-    def split_envvar_value(self, rv: str) -> Sequence[str]:
-        """Part several in one variable by spaces, but for those in lists, tables and strings of TOML."""
-        return re.findall(r"""(?:\[[^]]*\]|\{[^}]*\}|"[^"]*"|'[^']*'|\S)+""", rv)
 
 
 def _list_studies(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
@@ -66,7 +68,7 @@ def _parse_scheduler(ctx: click.Context, parameter: click.Parameter, value: str 
 
 def _cluster_options(command: Callable[..., None]) -> Callable[..., None]:
     """Options of who trains the units; without them it is this process, one after another."""
-    pem = click.Path(exists=True, dir_okay=False)
+    pem = PathType(exists=True, dir_okay=False)
     for option in (
         click.option("--tls-key", "tls_client_key", type=pem, help="Its key."),
         click.option("--tls-cert", "tls_client_cert", type=pem, help="Certificate to show to it."),
@@ -77,9 +79,10 @@ def _cluster_options(command: Callable[..., None]) -> Callable[..., None]:
         ),
         click.option(
             "--threads",
-            type=click.IntRange(1, 4096),
+            type=WholeRange(1, 4096),
             metavar="N",
-            help="Threads of a process; may change the last bits.  [default: 1 a worker, else all cores]",
+            help="Threads of a process; may change the last bits.  "
+            "[default: 1 a worker, else all cores, or what a container's quota of time keeps busy]",
         ),
         click.option(
             "--shard",
@@ -95,7 +98,7 @@ def _cluster_options(command: Callable[..., None]) -> Callable[..., None]:
         ),
         click.option(
             "--workers",
-            type=click.IntRange(1, 1024),
+            type=WholeRange(1, 1024),
             metavar="N",
             help="Train on N processes of this machine, each with a GPU of its own if there are any.",
         ),
@@ -105,15 +108,13 @@ def _cluster_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 @click.command(short_help="Train a study's populations.")
-@click.argument("study")
-@click.option(
-    "--out", type=click.Path(file_okay=False, path_type=Path), help="Run directory.  [default: runs/NAME]"
-)
+@click.argument("study", type=PathType(readable=False))
+@click.option("--out", type=PathType(file_okay=False), help="Run directory.  [default: runs/NAME]")
 @device_option
 @click.option(
     "--set",
     "overrides",
-    type=_OverrideType(),
+    type=AssignmentType(),
     multiple=True,
     metavar="KEY=VALUE",
     help="Change the study, e.g. training.steps=1000.",
@@ -130,7 +131,7 @@ def _cluster_options(command: Callable[..., None]) -> Callable[..., None]:
     help="List the shipped studies.",
 )
 def train(
-    study: str,
+    study: Path,
     out: Path | None,
     device: str,
     overrides: tuple[str, ...],
@@ -140,7 +141,7 @@ def train(
     scheduler: str | None,
     shard: tuple[int, int] | None,
     threads: int | None,
-    **tls: str | None,
+    **tls: Path | None,
 ) -> None:
     """Train the populations of STUDY, a TOML file or the name of a shipped study.
 
@@ -154,14 +155,14 @@ def train(
         raise click.UsageError("--workers, --scheduler and --shard exclude each other")
     if shard is not None and overwrite:
         raise click.UsageError("--overwrite is not for --shard: it would delete what other shards have done")
-    files = {name: file for name, file in tls.items() if file is not None}
+    files = {name: str(file) for name, file in tls.items() if file is not None}
     if files and not (scheduler or "").startswith("tls://"):
         raise click.UsageError("--tls-ca-file, --tls-cert and --tls-key are for a --scheduler at tls://")
     loaded = load_study(study, overrides)
 
     cluster = workers or scheduler
     if cluster is None:
-        here = check_here(loaded, device)
+        here = check_here(loaded, device, threads)
     else:
         _check_dask()
 
@@ -180,8 +181,8 @@ def train(
         sys.exit(EXIT_UNITS_FAILED)
 
 
-def check_here(study: "StudySpec", device: str) -> "torch.device":
-    """Choose the device in this process and check that every unit can be trained on it.
+def check_here(study: "StudySpec", device: str, threads: int | None = None) -> "torch.device":
+    """Choose the device in this process and check that every unit can be trained on it, with some threads.
 
     Raises
     ------
@@ -189,11 +190,11 @@ def check_here(study: "StudySpec", device: str) -> "torch.device":
         If there is no such device, or a unit is not for it.
     """
     from quanta import resolve_device
-    from quanta.training.device import check_device
+    from quanta.training.device import check_device, default_threads
 
     chosen = resolve_device(device)
     for unit in study.units():
-        check_device(unit, chosen)
+        check_device(unit, chosen, threads or default_threads())
     return chosen
 
 
@@ -205,15 +206,11 @@ def sweep_here(
     retry_failed: bool = False,
 ) -> "SweepResult":
     """Train units of a run directory, one after another in this process, and show how far it is."""
-    import torch
-
     from quanta import run_sweep
 
-    if threads is not None:
-        torch.set_num_threads(threads)
     n_steps = _announce(run, units, str(device), retry_failed)
     with progress(run.study.name, n_steps, "steps") as advance, _stop_on_signal() as stopping:
-        return run_sweep(run, device, advance, stopping, units, retry_failed, on_note=note)
+        return run_sweep(run, device, advance, stopping, units, retry_failed, on_note=note, n_threads=threads)
 
 
 def _check_dask() -> None:
@@ -312,7 +309,7 @@ def _stop_on_signal() -> Iterator[Callable[[], bool]]:
 
 
 @click.command(short_help="Show how far a study is.")
-@click.argument("path", type=click.Path(exists=True, path_type=Path))
+@click.argument("path", type=PathType(exists=True))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def status(path: Path, as_json: bool) -> None:
     """Show how far the study of the run directory PATH is.
@@ -332,7 +329,7 @@ def status(path: Path, as_json: bool) -> None:
 
 
 @click.command(short_help="Check that a run directory is whole.")
-@click.argument("path", type=click.Path(exists=True, path_type=Path))
+@click.argument("path", type=PathType(exists=True))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def verify(path: Path, as_json: bool) -> None:
     """Check that all that the run directory PATH holds is as it was written.

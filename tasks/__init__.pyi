@@ -1,6 +1,6 @@
 from .config import Config, ConfigError
 from .frequencies import tail_mass, uniform_frequencies, zipf_frequencies
-from .seeds import derive_seed
+from .seeds import derive_sample_seed, derive_seed
 from .sparse_parity import Batch, MultitaskSparseParity, TaskError
 from .spec import TaskShape, TaskSpec
 
@@ -12,6 +12,7 @@ __all__ = [
     "TaskError",
     "TaskShape",
     "TaskSpec",
+    "derive_sample_seed",
     "derive_seed",
     "tail_mass",
     "uniform_frequencies",

@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}(\.[^.]*)?")
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}(\.[^.]*)?", re.DOTALL)
+_MOST_STEM, _MOST_SUFFIX = 200, 20
+"""Bytes that a temporary name keeps of a name, which itself may have all of the 255 that are allowed."""
 
 
 @contextmanager
@@ -27,11 +29,12 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     Yields
     ------
     Path
-        The temporary path, in the same folder, with the same suffix.
+        The temporary path, in the same folder, with the same suffix. It is absolute, since some libraries
+        take a relative one for something else, such as the home of a user.
     """
-    path = Path(path)
+    path = Path(path).absolute()
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
+    temporary = path.with_name(_temporary_name(path))
     mode = _mode_of_new_file(temporary)
     try:
         yield temporary
@@ -42,6 +45,12 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _temporary_name(path: Path) -> str:
+    stem = os.fsencode(path.stem)[:_MOST_STEM].decode(errors="ignore") or "_"
+    suffix = os.fsencode(path.suffix)[:_MOST_SUFFIX].decode(errors="ignore")
+    return f".{stem}.{secrets.token_hex(4)}{suffix}"
 
 
 def _mode_of_new_file(path: Path) -> int:

@@ -1,35 +1,58 @@
 """The door to the tasks: `quanta generate`."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from quanta.tasks.terminal import RealRange, echo, echo_json
+from quanta.tasks.layout import METADATA, TENSORS
+from quanta.tasks.terminal import PathType, RealRange, WholeRange, echo, echo_json
+
+
+class _FileCommand(click.Command):
+    """A command whose help ends with what stands in the file that it writes."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for title, meanings in (("Tensors", TENSORS), ("Metadata", METADATA)):
+            with formatter.section(title):
+                formatter.write_dl(list(meanings.items()))
 
 
 def _parse_k(ctx: click.Context, parameter: click.Parameter, value: str) -> int | tuple[int, ...]:
-    try:
-        sizes = tuple(int(part) for part in value.split(","))
-    except ValueError:
-        raise click.BadParameter(f"{value!r} is neither a whole number nor several with commas.") from None
-    return sizes[0] if len(sizes) == 1 else sizes
+    found = _parse(f"[{value}]" if "," in value and "[" not in value else value)
+    sizes = found if isinstance(found, list) else [found]
+    if not all(type(size) is int for size in sizes):  # True is an int too
+        raise click.BadParameter(f"{value!r} is neither a whole number nor several with commas.")
+    return tuple(sizes) if isinstance(found, list) else found
 
 
 def _parse_alpha(ctx: click.Context, parameter: click.Parameter, value: str) -> float | str:
-    if value == "uniform":
-        return value
+    found = _parse(value)
+    if found == "uniform":
+        return "uniform"
     try:
-        return float(value)
-    except ValueError:
+        return float(found)
+    except (TypeError, ValueError):
         raise click.BadParameter(f"{value!r} is neither a number nor 'uniform'.") from None
 
 
-@click.command(short_help="Write a task file.")
-@click.argument("path", type=click.Path(dir_okay=False, path_type=Path))
+def _parse(text: str) -> Any:
+    """Read a value as a study takes it; None if it is none."""
+    from quanta.tasks.config import ConfigError
+    from quanta.tasks.toml import parse_value
+
+    try:
+        return parse_value(text)
+    except ConfigError:
+        return None
+
+
+@click.command(cls=_FileCommand, short_help="Write a task file.")
+@click.argument("path", type=PathType(dir_okay=False))
 @click.option(
     "--n-subtasks",
     "-K",
-    type=click.IntRange(1, 100_000),
+    type=WholeRange(1, 100_000),
     default=500,
     show_default=True,
     help="Number of subtasks K.",
@@ -37,7 +60,7 @@ def _parse_alpha(ctx: click.Context, parameter: click.Parameter, value: str) -> 
 @click.option(
     "--n-bits",
     "-n",
-    type=click.IntRange(1, 4096),
+    type=WholeRange(1, 4096),
     default=100,
     show_default=True,
     help="Number of bits of a sample.",
@@ -66,12 +89,24 @@ def _parse_alpha(ctx: click.Context, parameter: click.Parameter, value: str) -> 
     show_default=True,
     help="Added to the rank; flattens the head.",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Decides the subsets.")
+@click.option(
+    "--seed",
+    type=WholeRange(min=0),
+    default=0,
+    show_default=True,
+    help="Decides the subsets: the task is that of a study's unit with this seed.",
+)
 @click.option(
     "--samples",
-    type=click.IntRange(1, 10**8),
+    type=WholeRange(1, 10**8),
     metavar="N",
-    help="Also draw N samples of the task.",
+    help="Also draw N samples of the task, which no training draws.",
+)
+@click.option(
+    "--sample-seed",
+    type=WholeRange(min=0),
+    metavar="N",
+    help="Decides, with --seed, the samples; another gives other samples of the same task.  [default: 0]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def generate(
@@ -83,21 +118,33 @@ def generate(
     offset: float,
     seed: int,
     samples: int | None,
+    sample_seed: int | None,
     as_json: bool,
 ) -> None:
-    """Write a multitask sparse parity task, and a sample of it if asked for, to PATH (safetensors)."""
-    import torch
+    """Write a multitask sparse parity task, and a sample of it if asked for, to PATH (safetensors).
 
-    from quanta.tasks import MultitaskSparseParity, TaskSpec, derive_seed
+    What the file holds is described below, and in its own metadata.
+    """
+    from quanta.tasks import MultitaskSparseParity, TaskSpec
 
+    if samples is None and sample_seed is not None:
+        raise click.UsageError("--sample-seed is for --samples, and no samples were asked for")
+    if samples is not None:
+        sample_seed = sample_seed or 0
     spec = TaskSpec.parse(
         {"n_subtasks": n_subtasks, "n_bits": n_bits, "k": k, "alpha": alpha, "offset": offset}
     )
     spec.check_samples(samples or 0)
     task = MultitaskSparseParity(spec, seed)
-    generator = torch.Generator().manual_seed(derive_seed(seed, "data"))
-    task.save(path, task.sample(samples, generator) if samples else None)
-    made = {"schema": 1, "path": str(path), "seed": seed, "samples": samples, **spec.model_dump(mode="json")}
+    task.save(path, task.draw_handout(samples, sample_seed or 0) if samples else None, sample_seed)
+    made = {
+        "schema": 1,
+        "path": str(path),
+        "seed": seed,
+        "samples": samples,
+        "sample_seed": sample_seed,
+        **spec.model_dump(mode="json"),
+    }
     if as_json:
         echo_json(made | {"frequencies": task.frequencies.tolist()})
     else:

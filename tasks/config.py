@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from quanta.tasks.errors import QuantaError
+from quanta.tasks.errors import QuantaError, printable
 
 MAX_TEXT_BYTES = 2**21
 """The longest text of a configuration: one that gives k for each of the most subtasks has half of it."""
@@ -110,7 +110,7 @@ def one_line(message: object, most: int = _MAX_MESSAGE) -> str:
     line = " ".join(str(message).split())
     if len(line) > most:
         line = line[: most - 3] + "..."
-    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in line)
+    return printable(line)
 
 
 def _check_text(text: str) -> None:

@@ -1,4 +1,4 @@
-"""The base of this package's errors."""
+"""The base of this package's errors, and how they stay on one line."""
 
 
 class QuantaError(ValueError):
@@ -6,3 +6,17 @@ class QuantaError(ValueError):
 
     Commands print the line. Any other ValueError is a mistake in the program, and shows its traceback.
     """
+
+
+def printable(text: str) -> str:
+    """Write what a terminal would do more with than show it, such as line ends, as Python writes it.
+
+    Parameters
+    ----------
+    text : str
+
+    Returns
+    -------
+    str
+    """
+    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)

@@ -3,10 +3,11 @@
 import os
 import resource
 from collections.abc import Iterator
-from pathlib import Path
+
+from quanta.tasks.cgroups import CGROUPS, MEMBERSHIP, group_folders, read_words
 
 
-def memory_size(cgroups: str = "/sys/fs/cgroup", membership: str = "/proc/self/cgroup") -> int:
+def memory_size(cgroups: str = CGROUPS, membership: str = MEMBERSHIP) -> int:
     """Bytes of memory that this process may use.
 
     That of the machine, or less where ``ulimit -v`` or a control group (a container, a batch job) allows
@@ -25,31 +26,15 @@ def memory_size(cgroups: str = "/sys/fs/cgroup", membership: str = "/proc/self/c
     soft, _ = resource.getrlimit(resource.RLIMIT_AS)
     if soft != resource.RLIM_INFINITY:
         sizes.append(soft)
-    return min([*sizes, *_group_limits(Path(cgroups), Path(membership))])
+    return min([*sizes, *_group_limits(cgroups, membership)])
 
 
-def _group_limits(cgroups: Path, membership: Path) -> Iterator[int]:
-    """Limits of the control group of this process and of all above it, in either version of cgroups."""
-    try:
-        lines = membership.read_text().splitlines()
-    except OSError:
-        return
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        if controllers not in ("", "memory"):
-            continue
-        root = cgroups / controllers
-        folder = root / path.lstrip("/")
-        for place in (folder, *folder.parents):
-            for name in ("memory.max", "memory.limit_in_bytes"):
-                try:
-                    text = (place / name).read_text().strip()
-                except OSError:
-                    continue
-                if text.isdecimal():  # the other value is "max"
-                    yield int(text)
-            if place == root:
-                break
+def _group_limits(cgroups: str, membership: str) -> Iterator[int]:
+    for folder in group_folders("memory", cgroups, membership):
+        for name in ("memory.max", "memory.limit_in_bytes"):
+            for limit in read_words(folder / name):
+                if limit.isdecimal():  # the other value is "max"
+                    yield int(limit)
 
 
 def format_bytes(n_bytes: int) -> str:

@@ -8,6 +8,10 @@ Stream = Literal["task", "data", "init", "evaluation"]
 """What the randomness is for: the subsets, the training samples, the initial weights, the test samples."""
 
 
+_SAMPLE_KEY = 2**32 - 1
+"""Of the samples that are handed out; the streams of training have small keys."""
+
+
 def derive_seed(seed: int, stream: Stream) -> int:
     """Derive the seed of one stream from the seed of a unit.
 
@@ -31,4 +35,31 @@ def derive_seed(seed: int, stream: Stream) -> int:
     if seed < 0:
         raise ValueError(f"seed must be at least 0, not {seed}")
     sequence = np.random.SeedSequence(seed, spawn_key=(get_args(Stream).index(stream),))
+    return int(sequence.generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def derive_sample_seed(seed: int, sample_seed: int) -> int:
+    """Derive the seed of samples that are handed out, which no training with any stream of any seed draws.
+
+    Parameters
+    ----------
+    seed : int
+        Of the task, at least 0.
+    sample_seed : int
+        Which of the task's samples, at least 0.
+
+    Returns
+    -------
+    int
+        Below 2^63, as from `derive_seed`.
+
+    Raises
+    ------
+    ValueError
+        If one of them is negative.
+    """
+    for name, value in (("seed", seed), ("sample_seed", sample_seed)):
+        if value < 0:
+            raise ValueError(f"{name} must be at least 0, not {value}")
+    sequence = np.random.SeedSequence(seed, spawn_key=(_SAMPLE_KEY, sample_seed))
     return int(sequence.generate_state(1, np.uint64)[0] >> np.uint64(1))

@@ -4,8 +4,10 @@ Shapes: B samples, K subtasks, n bits, P bytes of packed bits a sample.
 """
 
 import itertools
+import json
 import math
 import os
+from collections.abc import Container
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -18,10 +20,11 @@ from torch import Tensor
 from quanta.tasks.atomic import atomic_write
 from quanta.tasks.config import one_line
 from quanta.tasks.errors import QuantaError
+from quanta.tasks.layout import TENSORS
 from quanta.tasks.memory import format_bytes, memory_size
-from quanta.tasks.seeds import derive_seed
+from quanta.tasks.seeds import derive_sample_seed, derive_seed
 from quanta.tasks.spec import WORD_BYTES, TaskSpec
-from quanta.tasks.tensors import DTYPES, open_tensors
+from quanta.tasks.tensors import DTYPES, open_tensors, sort_metadata
 
 _FORMAT = "quanta-task-1"
 _CHECKED_ROWS = 4096  # labels checked at a time: their bits' places take many times the memory of the bits
@@ -89,8 +92,9 @@ class MultitaskSparseParity:
         self._bit_index = torch.as_tensor(subsets.clip(min=0), device=device)
         self._in_subset = torch.as_tensor(subsets >= 0, device=device).to(torch.uint8)
         # Entry i is the 8 bits of byte i, as 8 bytes in one word: unpacking is one lookup a byte.
-        byte = torch.arange(256, dtype=torch.uint8)[:, None]
-        self._unpacked = ((byte >> torch.arange(8, dtype=torch.uint8)) & 1).view(torch.int64)[:, 0].to(device)
+        byte = torch.arange(256, dtype=torch.uint8, device="cpu")[:, None]
+        place = torch.arange(8, dtype=torch.uint8, device="cpu")
+        self._unpacked = ((byte >> place) & 1).view(torch.int64)[:, 0].to(device)
 
     def sample(self, n_samples: int, generator: torch.Generator | None = None) -> Batch:
         """Draw independent samples: a subtask by its frequency, fair bits, their parity.
@@ -189,17 +193,38 @@ class MultitaskSparseParity:
         code = torch.nn.functional.one_hot(batch.subtask, self.spec.n_subtasks)
         return torch.cat([code.to(dtype), batch.bits.to(dtype)], dim=1)
 
-    def save(self, path: str | os.PathLike[str], sample: Batch | None = None) -> None:
+    def draw_handout(self, n_samples: int, sample_seed: int = 0) -> Batch:
+        """Draw samples to hand out, none of which any training draws but by chance.
+
+        Parameters
+        ----------
+        n_samples : int
+            B.
+        sample_seed : int, default 0
+            Which of the task's samples: each is from a stream of its own.
+
+        Returns
+        -------
+        Batch
+            B samples on the task's device.
+        """
+        generator = torch.Generator(self.device).manual_seed(derive_sample_seed(self.seed, sample_seed))
+        return self.sample(n_samples, generator)
+
+    def save(
+        self, path: str | os.PathLike[str], sample: Batch | None = None, sample_seed: int | None = None
+    ) -> None:
         """Write the task, and a sample of it if given, as one safetensors file.
 
-        Tensors: ``subsets`` (K, max k) int64 padded with -1, ``frequencies`` (K,) float64; with a sample
-        ``subtask`` (B,) int64, ``bits`` (B, ceil(n/8)) uint8 packed lowest bit first, ``label`` (B,) uint8.
-        Metadata: ``format``, ``spec`` (JSON), ``seed``.
+        What the tensors and the metadata are stands in `quanta.tasks.layout`; the file says it of its
+        tensors too.
 
         Parameters
         ----------
         path : path-like
         sample : Batch, optional
+        sample_seed : int, optional
+            With which it was drawn; written to the metadata.
 
         Raises
         ------
@@ -215,8 +240,12 @@ class MultitaskSparseParity:
             tensors |= {"subtask": sample.subtask.cpu(), "label": sample.label.cpu()}
             tensors["bits"] = torch.from_numpy(packed)
         metadata = {"format": _FORMAT, "spec": self.spec.model_dump_json(), "seed": str(self.seed)}
+        if sample is not None and sample_seed is not None:
+            metadata["sample_seed"] = str(sample_seed)
+        metadata["tensors"] = _describe(tensors)
         with atomic_write(path) as temporary:
             save_file(tensors, temporary, metadata)
+            sort_metadata(temporary)
 
     @classmethod
     def load(
@@ -254,6 +283,8 @@ class MultitaskSparseParity:
                 if seed < 0:
                     raise ValueError(f"seed: expected at least 0, found {seed}")
                 _check_tensors(spec, file.tensors)
+                if file.metadata.get("tensors", _describe(file.tensors)) != _describe(file.tensors):
+                    raise ValueError("tensors: expected the words of this format, found others")
                 tensors = {name: file.read(name) for name in file.tensors}
             task = cls.__new__(cls)
             task._set_up(spec, seed, _check_subsets(spec, tensors["subsets"]), device)
@@ -263,6 +294,11 @@ class MultitaskSparseParity:
             raise TaskError(f"{path}: not a task file (no {error})") from error
         except (OSError, ValueError) as error:
             raise TaskError(f"{path}: not a task file ({one_line(error)})") from error
+
+
+def _describe(names: Container[str]) -> str:
+    """Say what tensors are, as JSON."""
+    return json.dumps({name: meaning for name, meaning in TENSORS.items() if name in names})
 
 
 def _draw_subsets(spec: TaskSpec, rng: np.random.Generator) -> NDArray[np.int64]:

@@ -1,5 +1,6 @@
 """Read safetensors files that anybody may have written: header first, and tensors only when asked for."""
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -76,7 +77,7 @@ def open_tensors(path: str | os.PathLike[str]) -> Iterator[TensorFile]:
     path = Path(path)
     _check_header(path)
     try:
-        with safe_open(path, framework="pt", device="cpu") as file:
+        with _in_utf8(path) as name, safe_open(name, framework="pt", device="cpu") as file:
             yield TensorFile(file)
     except (SafetensorError, RuntimeError) as error:  # torch raises the latter if it cannot map the file
         raise TensorFileError(one_line(error)) from error
@@ -101,10 +102,36 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
     path = Path(path)
     _check_header(path)
     try:
-        with safe_open(path, framework="numpy") as file:
+        with _in_utf8(path) as name, safe_open(name, framework="numpy") as file:
             return dict(file.metadata() or {})
     except SafetensorError as error:
         raise TensorFileError(one_line(error)) from error
+
+
+def sort_metadata(path: Path) -> None:
+    """Put the metadata of a fresh safetensors file in order, so that the same contents are the same bytes.
+
+    Parameters
+    ----------
+    path : Path
+        A file that safetensors has just written.
+    """
+    with path.open("r+b") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+        if len(text) <= length:  # it is what was there in another order, and is filled up with spaces
+            file.seek(8)
+            file.write(text.ljust(length))
+
+
+@contextmanager
+def _in_utf8(path: Path) -> Iterator[str]:
+    """Name a file in UTF-8, since safetensors opens no other; the system allows any bytes."""
+    with path.open("rb") as file:
+        is_utf8 = os.fsencode(path).decode(errors="ignore") == str(path)
+        yield str(path) if is_utf8 else f"/dev/fd/{file.fileno()}"
 
 
 def _check_header(path: Path) -> None:

@@ -3,9 +3,11 @@
 import json
 import math
 import os
+import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -29,11 +31,60 @@ class RealRange(click.FloatRange):
         return number
 
 
+class WholeRange(click.IntRange):
+    """A range of whole numbers, which may be written in all ways of TOML."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Convert a value, or fail with the option, what it takes and what came."""
+        if isinstance(value, str):
+            with suppress(ValueError):
+                value = int(value, 0)  # 0x10 too
+        return super().convert(value, param, ctx)
+
+
+class AssignmentType(click.types.StringParamType):
+    """NAME=VALUE, where the value is one of TOML or a bare word."""
+
+    def split_envvar_value(self, rv: str) -> Sequence[str]:
+        """Part several in one variable where a space follows a value; within a value there may be some."""
+        parts: list[str] = []
+        for word in re.findall(r"\S+\s*", rv):
+            if parts and not _is_complete(parts[-1]):
+                parts[-1] += word
+            else:
+                parts.append(word)
+        return [part.strip() for part in parts]
+
+
+def _is_complete(assignment: str) -> bool:
+    from quanta.tasks.config import ConfigError
+    from quanta.tasks.toml import parse_value
+
+    _, _, text = assignment.partition("=")
+    try:
+        return bool(parse_value(text) != "")
+    except ConfigError:  # a string, a list or a table goes on
+        return False
+
+
+class PathType(click.Path):
+    """A path, of which ``~`` is the home of a user, as after ``--out ~/x`` where a shell puts it in."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(path_type=Path, **options)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Convert a value, or fail with the option, what it takes and what came."""
+        path: Path = super().convert(os.path.expanduser(value), param, ctx)  # type: ignore[assignment]
+        # A folder that is called ~ and was given as ./~ must not be taken for a home by who reads it again.
+        return path.absolute() if str(path).startswith("~") else path
+
+
 def echo(text: object, *, end: str = "\n") -> None:
     """Print to stdout, as the result of a command.
 
     That nobody reads it any more (``| head -1``) is no failure, and what the encoding of stdout lacks is
-    printed as a question mark.
+    printed as a question mark. Names of files are printed as the bytes that they are, be they text or not.
 
     Parameters
     ----------
@@ -42,7 +93,10 @@ def echo(text: object, *, end: str = "\n") -> None:
     end : str, default a new line
     """
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    printable = f"{text}{end}".encode(encoding, errors="replace").decode(encoding)
+    line = f"{text}{end}"
+    printable: str | bytes = line.encode(encoding, errors="replace").decode(encoding)
+    if any("\udc80" <= sign <= "\udcff" for sign in line):  # how Python writes bytes that are no text
+        printable = b"".join(_as_bytes(sign, encoding) for sign in line)
     try:
         click.echo(printable, nl=False, color=True)  # what has colours had a reason to
     except BrokenPipeError:
@@ -50,6 +104,10 @@ def echo(text: object, *, end: str = "\n") -> None:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
         os.close(nowhere)
+
+
+def _as_bytes(sign: str, encoding: str) -> bytes:
+    return os.fsencode(sign) if "\udc80" <= sign <= "\udcff" else sign.encode(encoding, errors="replace")
 
 
 def echo_json(values: Mapping[str, Any]) -> None:

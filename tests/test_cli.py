@@ -11,7 +11,7 @@ import pytest
 import quanta
 from quanta.analysis.fits.errors import TooFewPoints
 from quanta.cli import main
-from quanta.store.run_directory import StoreError
+from quanta.store.run_directory import RunDirectory, StoreError
 from quanta.tasks.config import ConfigError
 
 ROOT = Path(__file__).parents[1]
@@ -82,6 +82,43 @@ class TestEnvironment:
         env = {"QUANTA_GENERATE_N_SUBTASKS": "7", "QUANTA_GENERATE_K": "1,2"}
         assert "7 subtasks" in run("generate", "task", "-k", 2, env=env).stdout
         assert "9 subtasks" in run("generate", "task", "-K", 9, "-k", 2, env=env).stdout
+
+    @pytest.mark.parametrize(
+        ("text", "steps", "seeds", "description"),
+        [
+            ("training.steps = 5\nseed=[0, 1]\n", 5, (0, 1), None),
+            (r'description="a ] \" b" seed=[3]', 20, (3,), 'a ] " b'),
+            ("description='two words' seed=[\n3\n] training . steps=0x5", 5, (3,), "two words"),
+        ],
+    )
+    def test_values_with_spaces_and_line_ends(self, run, tiny_toml, here, text, steps, seeds, description):
+        env = {"QUANTA_TRAIN_SET": text, "QUANTA_TRAIN_OUT": "my\nrun", "QUANTA_TRAIN_SHARD": " 99 / 100 "}
+        run("train", tiny_toml, env=env)
+        study = RunDirectory("my\nrun").study
+        assert (study.training.steps, study.seed) == (steps, seeds)
+        assert description in (None, study.description)
+
+    @pytest.mark.parametrize(
+        "text",
+        ["training.steps=5 junk", "seed=[0, 1", "description=a b", 'description="x training.steps=5', "=1"],
+    )
+    def test_what_does_not_work_is_refused_whole(self, fail, tiny_toml, here, text):
+        fail("train", tiny_toml, env={"QUANTA_TRAIN_SET": text}, exit_code=2)
+        fail("train", tiny_toml, "--set", "training.steps=5\nseed=0", exit_code=2)
+        fail("train", tiny_toml, env={"QUANTA_TRAIN_DEVICE": "cpu\n"}, exit_code=2)
+        assert list(here.iterdir()) == []
+
+    def test_a_choice_of_a_slice(self, run, fail, finished):
+        for text in ("alpha = 0.4", "alpha=0.4\nn_train = online\n", "n_subtasks=0x4 alpha=4e-1"):
+            assert run("analyze", finished, env={"QUANTA_ANALYZE_AT": text}).stdout.startswith("tiny: ")
+        for text in ("alpha=0.4\nn_train", "alpha=[0.4", "alpha=0.4 junk"):
+            fail("analyze", finished, env={"QUANTA_ANALYZE_AT": text}, exit_code=2)
+        assert "expected one value" in fail("analyze", finished, "--at", "alpha=0.4\nx=1", exit_code=2)
+
+    def test_options_take_what_a_study_takes(self, run, parse_json, here):
+        made = run("generate", "t", "-K", "0x3", "-k", "[1, 2,\n3]", "--alpha", '"uniform"', "--json").stdout
+        found = parse_json(made)
+        assert (found["n_subtasks"], found["k"], found["alpha"]) == (3, [1, 2, 3], "uniform")
 
     def test_nothing_answers_to_the_name_of_a_parameter(self, run, finished):
         assert not run("status", finished, env={"QUANTA_STATUS_AS_JSON": "1"}).stdout.startswith("{")

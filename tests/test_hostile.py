@@ -150,7 +150,7 @@ class TestLinks:
         shutil.rmtree(place)
         place.symlink_to(outside, target_is_directory=True)
         before = contents(outside)
-        for command in ("analyze", "figures", "status"):
+        for command in ("analyze", "figures", "status", "verify"):
             message = run(command, copied, exit_code=1).stderr
             assert f"{place}: expected a folder, found a link" in message
         run("train", tiny_toml, "--out", copied, exit_code=1)
@@ -159,6 +159,23 @@ class TestLinks:
                 unit, "reason", device=torch.device("cpu"), started=datetime.now(UTC)
             )
         assert contents(outside) == before
+
+    @pytest.mark.parametrize("name", ["units", "unit"])
+    def test_to_another_disk_has_one_answer(self, copied, tiny_toml, tmp_path, unit, name):
+        place = copied / "units" if name == "units" else RunDirectory(copied).folder(unit)
+        place.rename(tmp_path / "disk")
+        place.symlink_to(tmp_path / "disk", target_is_directory=True)
+        for command in (("status",), ("verify",), ("analyze",), ("train", tiny_toml, "--out")):
+            message = run(*command, copied, exit_code=1).stderr
+            assert message.endswith(
+                f"{place}: expected a folder, found a link; a run directory holds its own files, "
+                "and may itself be a link\n"
+            )
+
+    def test_of_no_unit_are_left_aside(self, copied, tiny_toml, outside):
+        (copied / "units" / "latest").symlink_to(outside, target_is_directory=True)
+        for command in (("status",), ("verify",), ("analyze",), ("train", tiny_toml, "--out")):
+            run(*command, copied, exit_code=0)
 
     @pytest.mark.parametrize("name", ["units", "unit", "analysis", "figures"])
     def test_overwrite_deletes_the_link_alone(self, copied, tiny_toml, unit, outside, name):

@@ -12,11 +12,13 @@ from typing import ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from quanta.analysis.records import Record
+
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class Observed:
+class Observed(Record):
     """What the constants of a theory are fitted to: bounds of learning times, and counts.
 
     Attributes

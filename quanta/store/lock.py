@@ -22,8 +22,8 @@ from threading import Event, Thread
 
 from pydantic import AwareDatetime, Field
 
-from quanta.tasks.config import Config, ConfigError
-from quanta.tasks.errors import QuantaError
+from quanta.tasks.config import Config, ConfigError, one_line
+from quanta.tasks.errors import QuantaError, printable
 
 HEARTBEAT_SECONDS = 10.0
 """Between two touches of a lock that is held."""
@@ -49,18 +49,25 @@ class LockedError(QuantaError):
 class Owner(Config):
     """Who holds a lock. All is None for an instant, while the owner has yet to write who it is."""
 
-    host: str | None = Field(None, pattern="^[!-~]{1,255}$")
-    """Name of the machine."""
+    host: str | None = Field(None, min_length=1, max_length=255)
+    """Name of the machine; None if it has none."""
     pid: int | None = Field(None, ge=1)
     """Process id there."""
     started: AwareDatetime | None = Field(None, gt=_FIRST, lt=_LAST)
     """Since when."""
 
     def __str__(self) -> str:
-        if self.host is None or self.pid is None or self.started is None:
+        if self.pid is None or self.started is None:
             return "another process"
         since = self.started.astimezone()
-        return f"process {self.pid} on host {self.host} since {since:%Y-%m-%d %H:%M}"
+        host = "an unnamed host" if self.host is None else f"host {one_line(self.host)}"
+        return f"process {self.pid} on {host} since {since:%Y-%m-%d %H:%M}"
+
+
+def this_host() -> str | None:
+    """Name this machine, whatever its name is made of; None if it has none."""
+    name = printable(socket.gethostname())
+    return name[:255] or None
 
 
 def hold(folders: Iterable[Path]) -> AbstractContextManager[None]:
@@ -109,7 +116,7 @@ def hold_files(
     OSError
         If a lock cannot be written.
     """
-    me = Owner(host=socket.gethostname(), pid=os.getpid(), started=datetime.now(UTC).replace(microsecond=0))
+    me = Owner(host=this_host(), pid=os.getpid(), started=datetime.now(UTC).replace(microsecond=0))
     held: list[tuple[int, Path]] = []
     stop = Event()
     heart = Thread(target=_beat, args=(held, stop), name="heartbeat of locks", daemon=True)
@@ -273,7 +280,7 @@ def _seconds_to_live(descriptor: int, there: Owner | None, folder: Path, *, told
 
     `told` says whether locks work here, so that a process of this host would have been noticed.
     """
-    if there is None or (told and there.host == socket.gethostname()):
+    if there is None or (told and there.host is not None and there.host == this_host()):
         return 0.0
     # Opening made NFS ask the server for the time of the last touch.
     age = _now(folder) - os.fstat(descriptor).st_mtime

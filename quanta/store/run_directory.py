@@ -345,5 +345,8 @@ def inside(path: Path, *names: str) -> Path:
     for name in names:
         path = path / name
         if path.is_symlink():
-            raise StoreError(f"{path}: expected a folder, found a link; a run directory holds its own files")
+            raise StoreError(
+                f"{path}: expected a folder, found a link; a run directory holds its own files, "
+                "and may itself be a link"
+            )
     return path

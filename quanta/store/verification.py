@@ -13,7 +13,7 @@ from quanta.curves.schema import CurvesError
 from quanta.store.checkpoint import Checkpoint, CheckpointError
 from quanta.store.creation import changed_keys
 from quanta.store.manifest import CHECKPOINT, UNIT_FILES, Manifest, checksum
-from quanta.store.run_directory import RunDirectory
+from quanta.store.run_directory import RunDirectory, inside
 from quanta.store.weights import WeightsError, load_weights
 from quanta.study.spec import StudySpec, UnitSpec
 from quanta.tasks.config import ConfigError, one_line, read_text
@@ -78,6 +78,8 @@ def verify(run: RunDirectory, on_progress: Callable[[int], None] | None = None) 
 
     Raises
     ------
+    StoreError
+        If the folders of units are links.
     PermissionError
         If this user may not read something, which is no damage.
     """
@@ -103,8 +105,25 @@ def verify(run: RunDirectory, on_progress: Callable[[int], None] | None = None) 
 
 
 def unit_folders(run: RunDirectory) -> list[Path]:
-    """List the folders of units that are there, whether of the study or not."""
-    return sorted(folder for folder in (run.path / "units").glob("*") if folder.is_dir())
+    """List the folders of units that are there, whether of the study or not.
+
+    Parameters
+    ----------
+    run : RunDirectory
+
+    Returns
+    -------
+    list of Path
+
+    Raises
+    ------
+    StoreError
+        If one of the study is a link, or all of them are behind one.
+    """
+    for unit in run.study.units():
+        run.folder(unit)  # as whoever trains or reads it finds it
+    units = inside(run.path, "units")
+    return sorted(folder for folder in units.glob("*") if folder.is_dir() and not folder.is_symlink())
 
 
 def _read_manifest(folder: Path, study: StudySpec) -> tuple[Manifest | None, str | None]:

@@ -1,5 +1,6 @@
 """The weights of a trained population, as a safetensors file."""
 
+import json
 from pathlib import Path
 
 from safetensors.torch import save_file
@@ -8,9 +9,24 @@ from quanta.study.spec import UnitSpec
 from quanta.tasks.atomic import atomic_write
 from quanta.tasks.config import one_line
 from quanta.tasks.errors import QuantaError
-from quanta.tasks.tensors import DTYPES, TensorFileError, open_tensors
+from quanta.tasks.tensors import DTYPES, TensorFileError, open_tensors, sort_metadata
 from quanta.training.population import Population
 from quanta.training.trainer import make_population
+
+TENSORS = {
+    "embedding": "shape (K, H): row i is added to the hidden units for subtask i, counted from 0",
+    "weight": "shape (n, H): bits @ weight is added to them",
+    "bias": "shape (H,): and this; hidden units are relu of the sum",
+    "hidden_weight": (
+        "hidden_weight.i, shape (w, w): of deeper layers, for relu(hidden @ weight + bias); i counts from 0 "
+        "over the widths of the second hidden layer, then of the third"
+    ),
+    "hidden_bias": "hidden_bias.i, shape (w,): likewise",
+    "readout_weight": "shape (2, H): each network's logits of label 0 and 1 from its own hidden units",
+    "readout_bias": "shape (2, G): added to them",
+}
+"""What the tensors of a file are: K subtasks, n bits, and the hidden units H of all G networks, which stand
+side by side in the order of `population.widths`."""
 
 
 class WeightsError(QuantaError):
@@ -34,7 +50,8 @@ def save_weights(population: Population, path: Path, unit: UnitSpec) -> None:
     """
     weights = {name: x.detach().cpu() for name, x in population.state_dict().items()}
     with atomic_write(path) as temporary:
-        save_file(weights, temporary, {"unit": unit.model_dump_json()})
+        save_file(weights, temporary, {"unit": unit.model_dump_json(), "tensors": json.dumps(TENSORS)})
+        sort_metadata(temporary)
 
 
 def load_weights(path: Path, unit: UnitSpec) -> Population:

@@ -17,9 +17,9 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from quanta.study.axes import ALPHA, N_TRAIN, SEED, STUDY_AXES, Value
 from quanta.study.sections import EvaluationSpec, PopulationSpec, TrainingSpec, as_tuple
 from quanta.study.size import MAX_UNITS, check_size, memory_needed
-from quanta.tasks.config import Config, ConfigError, read_text
+from quanta.tasks.config import Config, ConfigError, one_line, read_text
 from quanta.tasks.spec import Alpha, TaskShape, TaskSpec
-from quanta.tasks.toml import parse_toml
+from quanta.tasks.toml import MAX_SHOWN, parse_toml, parse_value
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 NTrain = Annotated[int, Field(ge=1, le=10**9)] | Literal["online"]
@@ -195,15 +195,16 @@ def load_study(source: str | os.PathLike[str], overrides: Sequence[str] = ()) ->
 
 def _override(values: dict[str, Any], override: str) -> None:
     path, equals, text = override.partition("=")
-    keys = path.strip().split(".")
+    shown = one_line(repr(override), MAX_SHOWN)
+    keys = [key.strip() for key in path.split(".")]
     if not equals or not all(keys):
-        raise ConfigError(f"override {override!r}: expected KEY=VALUE, such as training.steps=1000")
+        raise ConfigError(f"override {shown}: expected KEY=VALUE, such as training.steps=1000")
     try:
-        value = parse_toml(f"value = {text}")["value"]
-    except ConfigError:
-        value = text.strip()
+        value = parse_value(text)
+    except ConfigError as error:
+        raise ConfigError(f"override {shown}: {error}") from None
     for key in keys[:-1]:
         values = values.setdefault(key, {})
         if not isinstance(values, dict):
-            raise ConfigError(f"override {override!r}: {key} is a value, not a section")
+            raise ConfigError(f"override {shown}: {key} is a value, not a section")
     values[keys[-1]] = value

@@ -13,6 +13,7 @@ from quanta.store.run_directory import RunDirectory
 from quanta.study.spec import UnitSpec
 from quanta.tasks.atomic import remove_leftovers
 from quanta.tasks.config import ConfigError, one_line
+from quanta.training.device import default_threads, use_threads
 from quanta.training.kernel import why_not_compiled
 from quanta.training.trainer import DivergedError, StoppedError, train_unit
 
@@ -233,6 +234,7 @@ def run_sweep(
     units: Sequence[UnitSpec] | None = None,
     retry_failed: bool = False,
     on_note: Callable[[str], None] | None = None,
+    n_threads: int | None = None,
 ) -> SweepResult:
     """Train the units of a run directory that are not done, one after another.
 
@@ -253,6 +255,9 @@ def run_sweep(
         Train units again that failed before.
     on_note : callable, optional
         Told what the user should know besides, as it comes; without it the result has the notes.
+    n_threads : int, optional
+        Threads to train with on a CPU; their number may change the last bits of the curves. By default as
+        many as torch uses, or fewer where the quota of a container is less.
 
     Returns
     -------
@@ -271,7 +276,7 @@ def run_sweep(
     units = run.study.units() if units is None else units
     outcomes: dict[str, Outcome] = {}
     pending, failed = find_pending(run, units, retry_failed=retry_failed)
-    with run.lock(pending):
+    with run.lock(pending), use_threads(default_threads() if n_threads is None else n_threads):
         # Until now, somebody else may have been training them.
         pending, failed_since = find_pending(run, pending, retry_failed=retry_failed)
         failed |= failed_since

@@ -103,7 +103,7 @@ def find_fault(job: Job, dask_worker: Worker) -> str | None:
     if dask_worker.state.nthreads != 1:
         return f"must have 1 Dask thread (dask worker --nthreads 1), not {dask_worker.state.nthreads}"
     try:
-        check_device(job.largest, resolve_device(job.device))
+        check_device(job.largest, resolve_device(job.device), job.n_threads)
     except ConfigError as error:
         return str(error)
     return None

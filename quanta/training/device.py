@@ -1,16 +1,21 @@
 """Where a unit is trained: the device by its name, whether it will do, and how torch uses it meanwhile."""
 
+import math
+import os
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from quanta.study.size import check_fits
 from quanta.study.spec import UnitSpec
 from quanta.tasks.config import ConfigError
 from quanta.tasks.memory import memory_size
+from quanta.tasks.processors import processor_quota
+from quanta.training.kernel import working_memory
 from quanta.training.population import Population
 
 
@@ -37,31 +42,94 @@ def resolve_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def check_device(unit: UnitSpec, device: torch.device) -> None:
+def check_device(unit: UnitSpec, device: torch.device, n_threads: int | None = None) -> None:
     """Raise ConfigError if a unit cannot be trained on a device, for its precision or for lack of memory.
 
     The memory of a GPU is not checked: torch says when it is full. A machine kills the process instead.
+
+    Parameters
+    ----------
+    unit : UnitSpec
+    device : torch.device
+    n_threads : int, optional
+        With which it shall be trained on a CPU; by default as many as torch uses.
+
+    Raises
+    ------
+    ConfigError
+        Says what is allowed and what the unit needs.
     """
     if device.type != "cpu":
         return
     if unit.training.precision == "tf32":
         raise ConfigError("training.precision must be float32, float64 or bf16 on a CPU, not tf32")
+    parts = unit.memory_needed
+    if unit.population.n_hidden_layers == 1:
+        precision = unit.training.precision
+        parts = parts | {
+            "gradients (threads x population.widths x (task.n_subtasks + task.n_bits))": working_memory(
+                unit.population.widths,
+                unit.task.n_subtasks,
+                unit.task.n_bits,
+                torch.float64 if precision == "float64" else torch.float32,
+                torch.get_num_threads() if n_threads is None else n_threads,
+                bf16=precision == "bf16",
+            )
+        }
     try:
-        check_fits(unit.memory_needed, memory_size(), "of memory (all there is here)")
+        check_fits(parts, memory_size(), "of memory (all there is here)")
     except ValueError as error:
         raise ConfigError(str(error)) from error
+
+
+def default_threads() -> int:
+    """Choose the number of threads to train with where none is asked for.
+
+    Returns
+    -------
+    int
+        As many as torch uses, one for each core; but no more than a container's quota of processor time keeps
+        busy, since threads that wait for one that is not let run waste it. Where ``OMP_NUM_THREADS`` is set,
+        they are asked for.
+    """
+    n_threads = torch.get_num_threads()
+    if os.environ.get("OMP_NUM_THREADS"):
+        return n_threads
+    return math.ceil(min(processor_quota(), n_threads))
+
+
+@contextmanager
+def use_threads(n_threads: int) -> Iterator[None]:
+    """Let torch, and the compiled code after it, use a number of threads while the block runs."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(n_threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextmanager
 def own_threads(population: Population) -> Iterator[None]:
     """Leave the cores to the compiled code: torch's threads would wait for work on them, spinning."""
-    n_threads = torch.get_num_threads()
-    if population.is_compiled:
-        torch.set_num_threads(1)
-    try:
+    with use_threads(1 if population.is_compiled else torch.get_num_threads()):
         yield
-    finally:
-        torch.set_num_threads(n_threads)
+
+
+@contextmanager
+def own_settings() -> Iterator[None]:
+    """Let what somebody else has set in torch and numpy change nothing while the block runs.
+
+    The default device and type of torch are not among it: every tensor is made with its own.
+    """
+    with (
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        torch.autocast("cpu", enabled=False),
+        torch.autocast("cuda", enabled=False),
+        np.errstate(divide="warn", over="warn", under="ignore", invalid="warn"),  # as numpy begins
+    ):
+        yield
 
 
 @contextmanager

@@ -34,6 +34,7 @@ import hashlib
 import importlib.util
 import os
 import platform
+import shlex
 import shutil
 import stat
 import subprocess
@@ -189,15 +190,15 @@ class LadderKernel:
         """
         H, G = self._sizes["n_columns"], self._sizes["n_members"]
         found = {
-            "d_readout": torch.zeros(n_threads, H, dtype=self._dtype),
-            "d_offset": torch.zeros(n_threads, G, dtype=self._dtype),
+            "d_readout": torch.zeros(n_threads, H, dtype=self._dtype, device="cpu"),
+            "d_offset": torch.zeros(n_threads, G, dtype=self._dtype, device="cpu"),
         }
         self._run({"subtask": subtask, "bits": bits, "label": label, **parameters, **found}, n_threads)
         return {name: parts.sum(0) for name, parts in found.items()}
 
     def margins(self, subtask: Tensor, bits: Tensor, parameters: dict[str, Tensor], n_threads: int) -> Tensor:
         """Margins of all members, shape (B, G); arguments as for `gradients`, nothing is written to."""
-        margin = torch.empty(len(subtask), self._sizes["n_members"], dtype=self._dtype)
+        margin = torch.empty(len(subtask), self._sizes["n_members"], dtype=self._dtype, device="cpu")
         self._run({"subtask": subtask, "bits": bits, **parameters, "margin": margin}, n_threads)
         return margin
 
@@ -261,12 +262,41 @@ class LadderKernel:
             return
         K, Q, n = self._sizes["n_subtasks"], self._sizes["n_blocks"], self._sizes["n_bits"]
         weight_bytes, gradient_bytes = self._code.ladder_weight_bytes(n), self._code.ladder_gradient_bytes(n)
+        # `working_memory` counts them.
         self._buffers = {
-            "rows": torch.zeros(Q, K, self._lanes, dtype=self._dtype),
-            "products": torch.zeros(Q, weight_bytes, dtype=torch.uint8),
-            "d_rows": torch.zeros(n_threads, Q, K, self._lanes, dtype=self._dtype),
-            "d_products": torch.zeros(n_threads, Q, gradient_bytes, dtype=torch.uint8),
+            "rows": torch.zeros(Q, K, self._lanes, dtype=self._dtype, device="cpu"),
+            "products": torch.zeros(Q, weight_bytes, dtype=torch.uint8, device="cpu"),
+            "d_rows": torch.zeros(n_threads, Q, K, self._lanes, dtype=self._dtype, device="cpu"),
+            "d_products": torch.zeros(n_threads, Q, gradient_bytes, dtype=torch.uint8, device="cpu"),
         }
+
+
+def working_memory(
+    widths: Sequence[int], n_subtasks: int, n_bits: int, dtype: torch.dtype, n_threads: int, *, bf16: bool
+) -> int:
+    """Count the bytes that a `LadderKernel` works on besides parameters and activations.
+
+    Parameters
+    ----------
+    widths, n_subtasks, n_bits, dtype, bf16
+        As of a `LadderKernel`.
+    n_threads : int
+        Each has gradients of its own.
+
+    Returns
+    -------
+    int
+        0 where there is no compiled code.
+    """
+    try:
+        code = _load(_REALS[dtype], 1 if bf16 else 3)
+    except OSError:
+        return 0
+    n_blocks = sum(-(-width * dtype.itemsize // _BLOCK_BYTES) for width in widths)
+    rows = n_subtasks * _BLOCK_BYTES
+    once = rows + int(code.ladder_weight_bytes(n_bits))
+    each = rows + int(code.ladder_gradient_bytes(n_bits))
+    return n_blocks * (once + n_threads * each)
 
 
 def why_not_compiled() -> str | None:
@@ -297,8 +327,8 @@ def _compile(*options: str) -> ctypes.CDLL:
     sources = [(folder / name).read_text(encoding="utf-8") for name in _SOURCES]
     command = (*find_compiler(), *_FLAGS, *options)
     digest = hashlib.sha256(repr((sources, command, _processor())).encode()).hexdigest()
-    library = _cache_folder() / f"ladder-{digest[:16]}.so"
-    if not library.is_file():
+    library = _cache_folder().absolute() / f"ladder-{digest[:16]}.so"
+    if not _is_whole(library):
         with tempfile.TemporaryDirectory() as workplace, atomic_write(library) as fresh:
             for name, text in zip(_SOURCES, sources, strict=True):
                 (Path(workplace) / name).write_text(text, encoding="utf-8")
@@ -311,14 +341,31 @@ def _compile(*options: str) -> ctypes.CDLL:
             if done.returncode != 0:
                 said = " ".join(done.stderr.split())[:500]
                 raise OSError(f"the C compiler failed: {' '.join(command)}: {said}")
+            contents = fresh.read_bytes()
+            fresh.write_bytes(contents + hashlib.sha256(contents).digest())  # no loader reads what comes last
     code = ctypes.CDLL(str(library))
+    _declare(code)
+    return code
+
+
+def _is_whole(library: Path) -> bool:
+    """Whether compiled code is as it was written: what is damaged may kill the process that loads it."""
+    try:
+        contents = library.read_bytes() if library.is_file() else b""
+    except OSError:
+        return False
+    size = hashlib.sha256().digest_size
+    return hashlib.sha256(contents[:-size]).digest() == contents[-size:]
+
+
+def _declare(code: ctypes.CDLL) -> None:
+    """Say what the functions take and return."""
     code.ladder_run.restype = ctypes.c_bool
     code.ladder_run.argtypes = [ctypes.POINTER(_Ladder)]
     code.ladder_compiled_for.restype = ctypes.c_char_p
     for size in (code.ladder_weight_bytes, code.ladder_gradient_bytes):
         size.restype = ctypes.c_int64
         size.argtypes = [ctypes.c_int64]
-    return code
 
 
 def find_compiler() -> tuple[str, ...]:
@@ -335,7 +382,10 @@ def find_compiler() -> tuple[str, ...]:
         If there is none.
     """
     if os.environ.get("CC"):
-        return tuple(os.environ["CC"].split())
+        try:
+            return tuple(shlex.split(os.environ["CC"]))  # as make does: in quotes there may be spaces
+        except ValueError as error:
+            raise OSError(f"CC: expected a command, found {os.environ['CC']!r} ({error})") from None
     for name in ("cc", "gcc", "clang"):
         path = shutil.which(name)
         if path is not None:

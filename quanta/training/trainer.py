@@ -22,7 +22,7 @@ from quanta.tasks.seeds import Stream, derive_seed
 from quanta.tasks.sparse_parity import Batch, MultitaskSparseParity
 from quanta.tasks.spec import CHANCE_BITS
 from quanta.training.capture import STEPS_PER_REPLAY, CapturedSteps
-from quanta.training.device import check_device, own_products, own_threads
+from quanta.training.device import check_device, own_products, own_settings, own_threads
 from quanta.training.population import Population, count_parameters
 from quanta.training.state import StateError, check_measured, check_samples_seen
 
@@ -67,9 +67,9 @@ class Keeper(Protocol):
         """Keep the state."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TrainedUnit:
-    """What training a unit leaves behind.
+    """What training a unit leaves behind. Two are equal if their curves and weights are, to the bit.
 
     Attributes
     ----------
@@ -84,6 +84,18 @@ class TrainedUnit:
     curves: xr.Dataset
     population: Population
     seconds: float
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, TrainedUnit):
+            return NotImplemented
+        weights, others = self.population.state_dict(), other.population.state_dict()
+        return (
+            self.curves.identical(other.curves)
+            and weights.keys() == others.keys()
+            and all(torch.equal(weights[name], others[name]) for name in weights)
+        )
+
+    __hash__ = None  # type: ignore[assignment]
 
 
 class Trainer:
@@ -210,8 +222,8 @@ class Trainer:
         return state | {
             "generator": self._data.get_state(),
             "samples_seen": self.samples_seen,
-            "n_steps": torch.tensor(self.n_steps),
-            "seconds": torch.tensor(self.elapsed(), dtype=torch.float64),
+            "n_steps": torch.tensor(self.n_steps, device="cpu"),
+            "seconds": torch.tensor(self.elapsed(), dtype=torch.float64, device="cpu"),
         }
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
@@ -342,6 +354,18 @@ def train_unit(
     StoppedError
         If it was asked to stop.
     """
+    with own_settings():
+        return _train(unit, device, on_progress, keeper, should_stop)
+
+
+def _train(
+    unit: UnitSpec,
+    device: torch.device | str,
+    on_progress: Callable[[int], None] | None,
+    keeper: Keeper | None,
+    should_stop: Callable[[], bool] | None,
+) -> TrainedUnit:
+    """Train a unit as `train_unit` does, whose settings of the libraries are ours."""
     trainer = Trainer(unit, device)
     if keeper is not None and keeper.restore(trainer) and on_progress is not None:
         on_progress(trainer.n_steps)

@@ -1,8 +1,18 @@
+import json
+import re
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from quanta.study.spec import StudySpec
+from quanta.tasks.layout import METADATA, TENSORS
 from quanta.tasks.sparse_parity import MultitaskSparseParity
+from quanta.training.trainer import Trainer
+
+ROOT = Path(__file__).parents[2]
 
 
 class TestGenerate:
@@ -31,6 +41,7 @@ class TestGenerate:
             "path": str(path),
             "seed": 4,
             "samples": 3,
+            "sample_seed": 0,
             "n_subtasks": 500,
             "n_bits": 100,
             "k": 3,
@@ -43,7 +54,8 @@ class TestGenerate:
         path = tmp_path / "task.safetensors"
         assert run("generate", path).stdout.endswith("; no samples\n")
         assert MultitaskSparseParity.load(path)[1] is None
-        assert parse_json(run("generate", path, "--json").stdout)["samples"] is None
+        told = parse_json(run("generate", path, "--json").stdout)
+        assert (told["samples"], told["sample_seed"]) == (None, None)
 
     def test_uniform_and_mixed_k(self, run, parse_json, tmp_path):
         path = tmp_path / "task.safetensors"
@@ -80,6 +92,92 @@ class TestGenerate:
         one, same, other = found
         assert all(torch.equal(one[name], same[name]) for name in one)
         assert [name for name in one if torch.equal(one[name], other[name])] == ["frequencies"]
+
+    def test_the_same_bytes(self, run, tmp_path):
+        written = set()
+        for _ in range(8):
+            run("generate", tmp_path / "task", "--samples", 5)
+            written.add((tmp_path / "task").read_bytes())
+        assert len(written) == 1
+
+    def test_a_sample_seed_makes_another_sample_of_the_same_task(self, run, tmp_path):
+        found = []
+        for arguments in ((), ("--sample-seed", 0), ("--sample-seed", 1)):
+            run("generate", tmp_path / "task", "--samples", 50, "--seed", 3, *arguments)
+            found.append(load_file(tmp_path / "task"))
+        usual, first, second = found
+        assert all(torch.equal(usual[name], first[name]) for name in TENSORS)
+        assert [name for name in TENSORS if torch.equal(first[name], second[name])] == [
+            "subsets",
+            "frequencies",
+        ]
+
+    def test_a_sample_seed_without_samples(self, fail, tmp_path):
+        line = fail("generate", tmp_path / "task", "--sample-seed", 1, exit_code=2)
+        assert "--sample-seed is for --samples" in line
+        assert not (tmp_path / "task").exists()
+
+    @pytest.mark.parametrize("seed", [5, 0])
+    @pytest.mark.parametrize("n_train", [1000, "online"])
+    def test_no_unit_is_trained_or_measured_on_the_samples(self, run, tmp_path, seed, n_train):
+        run("generate", tmp_path / "task", "-K", 64, "-n", 64, "--seed", seed, "--samples", 1000)
+        handed_out = {row.tobytes() for row in load_file(tmp_path / "task")["bits"].numpy()}
+        study = StudySpec.parse(
+            {
+                "name": "x",
+                "seed": seed,
+                "n_train": n_train,
+                "task": {"n_subtasks": 64, "n_bits": 64},
+                "population": {"widths": [2]},
+                "training": {"steps": 3, "batch_size": 1000},
+                "evaluation": {"samples_per_subtask": 16},
+            }
+        )
+        trainer = Trainer(study.units()[0])
+        assert np.array_equal(trainer.task.subsets, load_file(tmp_path / "task")["subsets"].numpy())
+        used = [trainer._next_batch().bits for _ in range(3)]
+        used += [trainer.task.unpack(torch.zeros(1024, dtype=torch.int64), trainer._test_set).bits]
+        assert handed_out.isdisjoint(
+            row.tobytes() for bits in used for row in np.packbits(bits.numpy(), axis=1, bitorder="little")
+        )
+
+    def test_by_the_words_of_the_file_it_is_read_with_numpy_and_json_alone(self, run, tmp_path):
+        arguments = ("-K", 7, "-n", 21, "-k", "1,2,3,4,3,2,5", "--samples", 500, "--sample-seed", 2)
+        run("generate", tmp_path / "task", *arguments)
+        data = (tmp_path / "task").read_bytes()
+        size = int.from_bytes(data[:8], "little")
+        header = json.loads(data[8 : 8 + size])  # the format of safetensors, whoever writes it
+        metadata = header.pop("__metadata__")
+        types = {"I64": np.int64, "F64": np.float64, "U8": np.uint8}
+        tensors = {
+            name: np.frombuffer(data[8 + size :][slice(*held["data_offsets"])], types[held["dtype"]]).reshape(
+                held["shape"]
+            )
+            for name, held in header.items()
+        }
+        assert json.loads(metadata["tensors"]).keys() == tensors.keys()
+        n = json.loads(metadata["spec"])["n_bits"]
+        bits = tensors["bits"]
+        one_by_one = np.stack([(bits[:, j // 8] >> j % 8) & 1 for j in range(n)], axis=1)
+        unpacked = np.unpackbits(bits, axis=1, count=n, bitorder="little")
+        np.testing.assert_array_equal(one_by_one, unpacked)
+        assert not np.unpackbits(bits, axis=1, bitorder="little")[:, n:].any()
+        subsets, subtask = tensors["subsets"], tensors["subtask"]
+        assert (subtask.min(), subtask.max()) == (0, 6)
+        label = [unpacked[i, subsets[s][subsets[s] >= 0]].sum() % 2 for i, s in enumerate(subtask)]
+        np.testing.assert_array_equal(label, tensors["label"])
+        assert 150 < np.sum(label) < 350
+        assert tensors["frequencies"].sum() == pytest.approx(1)
+        assert (metadata["seed"], metadata["sample_seed"]) == ("0", "2")
+        assert metadata.keys() == METADATA.keys()
+
+    def test_help_and_readme_have_the_same_words(self, run):
+        help_text = re.sub(r"\s+", "", run("generate", "--help").stdout)
+        readme = (ROOT / "README.md").read_text(encoding="utf-8")
+        for name, meaning in (TENSORS | METADATA).items():
+            assert re.sub(r"\s+", "", name + meaning) in help_text
+        for name, meaning in TENSORS.items():
+            assert f"| `{name}` | {meaning} |" in readme
 
     @pytest.mark.parametrize(
         ("arguments", "says"),

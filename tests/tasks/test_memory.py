@@ -22,11 +22,22 @@ def test_a_limit_of_the_shell_counts(monkeypatch):
         ("0::/job/step\n", {"job/step/memory.max": "max", "job/memory.max": "5000"}, 5000),
         ("0::/job\n", {"job/memory.max": "7000", "memory.max": "6000"}, 6000),
         ("3:cpu:/x\n4:memory:/job\n0::/\n", {"memory/job/memory.limit_in_bytes": "8000"}, 8000),
+        ("5:memory,hugetlb:/job\n", {"memory,hugetlb/job/memory.limit_in_bytes": "8500"}, 8500),
+        ("5:memory,hugetlb:/job\n", {"memory/job/memory.limit_in_bytes": "8600"}, 8600),
         ("4:memory:/out/of/sight\n", {"memory/memory.limit_in_bytes": "9000"}, 9000),
         ("3:cpu:/job\n", {"cpu/job/memory.max": "10"}, None),
         (None, {}, None),
     ],
-    ids=["version 2", "version 2, above", "version 1", "in a container", "of another kind", "none"],
+    ids=[
+        "version 2",
+        "version 2, above",
+        "version 1",
+        "shared",
+        "link",
+        "in a container",
+        "of another kind",
+        "none",
+    ],
 )
 def test_a_limit_of_a_control_group_counts(tmp_path, membership, limits, expected):
     for name, text in limits.items():

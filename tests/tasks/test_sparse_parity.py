@@ -14,6 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from scipy import stats
 
+from quanta.tasks.layout import TENSORS
 from quanta.tasks.sparse_parity import MultitaskSparseParity, TaskError
 from quanta.tasks.spec import TaskSpec
 
@@ -201,7 +202,19 @@ class TestFile:
         assert tensors["bits"][:, 0].tolist() == lowest_first
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata()
+        told = json.loads(metadata.pop("tensors"))
         assert metadata == {"format": "quanta-task-1", "spec": task.spec.model_dump_json(), "seed": "3"}
+        assert told == TENSORS
+        for name, (dtype, shape) in {name: (x.dtype, x.shape) for name, x in tensors.items()}.items():
+            assert told[name].startswith(f"{str(dtype).removeprefix('torch.')}, shape (")
+            assert told[name].partition(")")[0].count(",") == 1 + max(1, len(shape) - 1)
+
+    def test_without_a_sample_it_tells_of_the_task_alone(self, tmp_path, task):
+        task.save(tmp_path / "task", sample_seed=4)
+        with safe_open(tmp_path / "task", framework="pt") as file:
+            metadata = file.metadata()
+        assert list(json.loads(metadata["tensors"])) == ["subsets", "frequencies"]
+        assert "sample_seed" not in metadata
 
     def test_a_file_that_is_not_there(self, tmp_path):
         with pytest.raises(FileNotFoundError, match=r"no task at .*none\.safetensors"):

@@ -6,7 +6,15 @@ from pathlib import Path
 import click
 import pytest
 
-from quanta.tasks.terminal import TABLE_WIDTH, RealRange, echo_json, echo_rich, note
+from quanta.tasks.terminal import (
+    TABLE_WIDTH,
+    AssignmentType,
+    RealRange,
+    WholeRange,
+    echo_json,
+    echo_rich,
+    note,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -32,6 +40,38 @@ class TestRealRange:
         assert RealRange(0, 1, max_open=True).convert("0.25", None, None) == 0.25
         with pytest.raises(click.BadParameter, match=r"1.0 is not in the range 0<=x<1"):
             RealRange(0, 1, max_open=True).convert("1", None, None)
+
+
+class TestWholeRange:
+    @pytest.mark.parametrize(
+        ("text", "number"), [("0x10", 16), (" 7\n", 7), ("1_0", 10), ("+3", 3), ("010", 10)]
+    )
+    def test_takes_what_toml_takes(self, text, number):
+        assert WholeRange(1, 16).convert(text, None, None) == number
+
+    @pytest.mark.parametrize("text", ["0x11", "0", "1.5", "1 2", "", "x"])
+    def test_refuses_the_rest(self, text):
+        with pytest.raises(click.BadParameter, match="is not"):
+            WholeRange(1, 16).convert(text, None, None)
+
+
+class TestAssignmentType:
+    @pytest.mark.parametrize(
+        ("text", "parts"),
+        [
+            ("a=1 b=2\nc=3\n", ["a=1", "b=2", "c=3"]),
+            ("a = 1  b= 2 c =3", ["a = 1", "b= 2", "c =3"]),
+            ("a=[0,\n 1] b={ x = [[1], [2]] }", ["a=[0,\n 1]", "b={ x = [[1], [2]] }"]),
+            (r'a="x \" ] y" b=1', [r'a="x \" ] y"', "b=1"]),
+            ("a='''x\ny''' b=1", ["a='''x\ny'''", "b=1"]),
+            ("a=[1 b=2", ["a=[1 b=2"]),
+            ("a=1 junk", ["a=1", "junk"]),
+            ("a=uniform b=online", ["a=uniform", "b=online"]),
+            ("  ", []),
+        ],
+    )
+    def test_parts_several_where_a_value_ends(self, text, parts):
+        assert AssignmentType().split_envvar_value(text) == parts
 
 
 class TestEcho:

@@ -4,7 +4,7 @@ import tomllib
 import pytest
 
 from quanta.tasks.config import MAX_TEXT_BYTES, ConfigError
-from quanta.tasks.toml import parse_toml
+from quanta.tasks.toml import parse_toml, parse_value
 
 SOUND = """
 title = "a.b.c.d.e.f.g.h.i.j.k.l.m.n.o.p.q.r.s.t"  # u.v.w.x.y.z.a.b.c.d.e.f.g.h.i.j.k
@@ -64,3 +64,33 @@ def test_anything_else_is_refused_in_one_line_and_in_time(text, message):
     assert message in line
     assert line.isprintable()
     assert len(line) <= 300
+
+
+class TestValue:
+    @pytest.mark.parametrize(
+        ("text", "value"),
+        [
+            ("3", 3),
+            (" 0x10\n", 16),
+            ("1_000", 1000),
+            ("1e-3", 1e-3),
+            ("[0,\n 1]", [0, 1]),
+            ('"two words"', "two words"),
+            ("uniform", "uniform"),
+            ("my own words", "my own words"),
+            ("C#", "C#"),
+            ("{ k = [1, [2]] }", {"k": [1, [2]]}),
+            ("", ""),
+            (".5", ".5"),
+        ],
+    )
+    def test_of_toml_or_a_word(self, text, value):
+        assert parse_value(text) == value
+
+    @pytest.mark.parametrize(
+        "text",
+        ["[0, 1", '"x', "'x", "{a = 1", "5\nseed = 0", "5\n[training]", "one\ntwo", '"a" "b"', "[1] 2"],
+    )
+    def test_what_is_begun_or_more_than_one_is_refused_whole(self, text):
+        with pytest.raises(ConfigError, match=r"^expected (one value|a value of TOML, or a word), found "):
+            parse_value(text)

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from quanta.store import lock as module
-from quanta.store.lock import LockedError, Owner, hold, owner
+from quanta.store.lock import LockedError, Owner, hold, owner, this_host
 from quanta.store.run_directory import RunDirectory
 
 ROOT = Path(__file__).parents[3]
@@ -275,6 +275,36 @@ class TestRaces:
                 hold(folders),
             ):
                 pass
+
+
+class TestNamesOfMachines:
+    NAMES = ("my host", "Jörgs-Rechner", "a\nb", "\udcff", "ホスト", "x" * 300, "", "-", "\x1b[2J")
+
+    @pytest.mark.parametrize("name", NAMES)
+    def test_any_will_do(self, folders, monkeypatch, name):
+        monkeypatch.setattr(socket, "gethostname", lambda: name)
+        with hold(folders):
+            there = owner(folders[0])
+            assert there.pid == os.getpid()
+            assert str(there).isprintable()
+            assert (there.host is None) == (name == "")
+            with pytest.raises(LockedError, match=r"on (an unnamed host|host .*) since"), hold(folders):
+                pass
+        assert locks(folders) == [False] * 3
+
+    @pytest.mark.parametrize("name", NAMES)
+    def test_what_its_own_dead_left_is_free_at_once(self, folders, monkeypatch, name):
+        monkeypatch.setattr(socket, "gethostname", lambda: name)
+        write_lock(folders[0], this_host(), age=0)
+        # Of two hosts without a name nobody can tell whether they are one.
+        assert (owner(folders[0]) is None) == (name != "")
+        write_lock(folders[0], this_host(), age=61)
+        assert owner(folders[0]) is None
+
+    def test_another_process_of_an_unnamed_host_is_told(self):
+        there = Owner(host=None, pid=5, started=STARTED)
+        assert str(there).startswith("process 5 on an unnamed host since ")
+        assert str(Owner()) == "another process"
 
 
 class TestStrangeFiles:

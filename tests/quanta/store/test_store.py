@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+from safetensors import safe_open
 
 from quanta.curves.dataset import load_curves, save_curves
 from quanta.curves.schema import CurvesError
@@ -444,6 +445,26 @@ class TestLoadPopulation:
             damage = replace(b'"widths"', b'"widthz"')
         file.write_bytes(damage(file.read_bytes()))
         assert is_untouched(copied, lambda: load_population(folder), "not a unit that is done")
+
+    def test_weights_say_what_they_are(self, finished, tiny_study):
+        unit = tiny_study.units()[1]
+        folder = RunDirectory(finished).folder(unit)
+        with safe_open(folder / "weights.safetensors", framework="numpy") as file:
+            told = json.loads(file.metadata()["tensors"])
+            w = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        assert w.keys() <= told.keys()
+        rng = np.random.default_rng(0)
+        bits, subtask = rng.integers(2, size=(9, 6)), rng.integers(4, size=9)
+        hidden = np.maximum(w["embedding"][subtask] + bits @ w["weight"] + w["bias"], 0)
+        margin, start = [], 0
+        for member, width in enumerate(unit.population.widths):
+            own = slice(start, start + width)
+            logits = hidden[:, own] @ w["readout_weight"][:, own].T + w["readout_bias"][:, member]
+            margin.append(logits[:, 1] - logits[:, 0])
+            start += width
+        population = load_population(folder)
+        expected = population.predict(torch.from_numpy(subtask), torch.from_numpy(bits.astype(np.uint8)))
+        np.testing.assert_allclose(np.stack(margin, 1), expected.numpy(), rtol=1e-4, atol=1e-5)
 
     def test_weights_of_another_shape(self, copied, tiny_study):
         # What a hand could make: a manifest whose checksums are right, of a unit that has other widths.

@@ -1,10 +1,14 @@
+import math
 from types import SimpleNamespace
 
 import pytest
 import torch
 
+from quanta.store.run_directory import RunDirectory
+from quanta.sweep.units import run_sweep
 from quanta.tasks.config import ConfigError
-from quanta.training.device import check_device, own_products, own_threads, resolve_device
+from quanta.training.device import check_device, default_threads, own_products, own_threads, resolve_device
+from quanta.training.kernel import working_memory
 from quanta.training.trainer import Trainer
 
 
@@ -30,7 +34,7 @@ class TestResolveDevice:
 class TestMemory:
     def test_more_than_the_machine_has_is_refused(self, tiny_study, monkeypatch):
         unit = changed(tiny_study)
-        needed = sum(unit.memory_needed.values())
+        needed = sum(unit.memory_needed.values()) + gradients(unit, 1)
         monkeypatch.setattr("quanta.training.device.memory_size", lambda: needed)
         Trainer(unit)
         monkeypatch.setattr("quanta.training.device.memory_size", lambda: needed - 1)
@@ -39,6 +43,58 @@ class TestMemory:
         ):
             Trainer(unit)
         check_device(unit, torch.device("cuda"))  # torch itself says when that is full
+
+    @pytest.mark.usefixtures("compiler")
+    def test_every_thread_counts(self, tiny_study, monkeypatch):
+        unit = changed(tiny_study)
+        cpu = torch.device("cpu")
+        needed = sum(unit.memory_needed.values()) + gradients(unit, 7)
+        assert gradients(unit, 7) > gradients(unit, 6) > 0
+        monkeypatch.setattr("quanta.training.device.memory_size", lambda: needed)
+        check_device(unit, cpu, 7)
+        with pytest.raises(ConfigError, match=r"a unit must need at most"):
+            check_device(unit, cpu, 8)
+        with pytest.raises(ConfigError, match=r"for its gradients \(threads x population.widths x"):
+            check_device(unit, cpu, 4096)
+        torch.set_num_threads(8)
+        try:
+            with pytest.raises(ConfigError, match=r"a unit must need at most"):
+                check_device(unit, cpu)
+        finally:
+            torch.set_num_threads(1)
+
+
+def gradients(unit, n_threads):
+    shape = (unit.population.widths, unit.task.n_subtasks, unit.task.n_bits)
+    return working_memory(*shape, torch.float32, n_threads, bf16=False)
+
+
+class TestThreads:
+    @pytest.fixture(autouse=True)
+    def _eight(self, monkeypatch):
+        monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+        torch.set_num_threads(8)
+        yield
+        torch.set_num_threads(1)
+
+    @pytest.mark.parametrize(
+        ("quota", "expected"), [(math.inf, 8), (100.0, 8), (8.0, 8), (2.0, 2), (1.5, 2), (1.0, 1), (0.1, 1)]
+    )
+    def test_are_no_more_than_the_quota_keeps_busy(self, monkeypatch, quota, expected):
+        monkeypatch.setattr("quanta.training.device.processor_quota", lambda: quota)
+        assert default_threads() == expected
+        monkeypatch.setenv("OMP_NUM_THREADS", "8")
+        assert default_threads() == 8
+
+    def test_a_sweep_follows_it_unless_it_is_told(self, tiny_study, tmp_path, monkeypatch):
+        monkeypatch.setattr("quanta.training.device.processor_quota", lambda: 3.0)
+        devices = []
+        for name, options in (("usual", {}), ("told", {"n_threads": 5})):
+            run = RunDirectory.create(tmp_path / name, tiny_study.model_copy(update={"seed": (0,)}))
+            run_sweep(run, **options)
+            devices.append(run.manifest(run.study.units()[0]).device)
+            assert torch.get_num_threads() == 8
+        assert [device.rsplit(", ", 1)[1] for device in devices] == ["3 threads", "5 threads"]
 
 
 class TestPrecision:

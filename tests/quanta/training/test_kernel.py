@@ -365,6 +365,27 @@ class TestMemory:
         assert all(torch.equal(found[name], values) for name, values in expected.items())
 
 
+class TestWorkingMemory:
+    @pytest.mark.usefixtures("compiler")
+    @pytest.mark.parametrize(
+        ("dtype", "bf16"), [(torch.float32, False), (torch.float32, True), (torch.float64, False)]
+    )
+    @pytest.mark.parametrize("n_threads", [1, 3])
+    def test_is_what_is_made(self, dtype, bf16, n_threads):
+        sizes = ((3, 70, 5), 4, 10)
+        kernel = LadderKernel(*sizes, dtype, bf16=bf16)
+        kernel._grow_buffers(n_threads)
+        made = sum(buffer.nbytes for buffer in kernel._buffers.values())
+        assert kernel_module.working_memory(*sizes, dtype, n_threads, bf16=bf16) == made
+
+    def test_is_none_without_a_compiler(self, monkeypatch):
+        def refuse(*arguments):
+            raise OSError("no C compiler")
+
+        monkeypatch.setattr(kernel_module, "_load", refuse)
+        assert kernel_module.working_memory((3,), 4, 10, torch.float32, 8, bf16=False) == 0
+
+
 class TestNotFinite:
     """A population that has diverged must show it, or the loss of a dead one would count as measured."""
 
@@ -498,6 +519,47 @@ class TestCompilation:
         assert calls() == n_calls
         self.make_kernel(torch.float64)
         assert calls() > n_calls
+
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+    @pytest.mark.parametrize(
+        "damage", ["empty", "cut", "cut by one", "flipped", "longer", "zeros", "unreadable"]
+    )
+    def test_again_where_it_was_damaged(self, calls, tmp_path, dtype, damage):
+        self.make_kernel(dtype)
+        n_calls = calls()
+        whole = {path: path.read_bytes() for path in (tmp_path / "cache").rglob("*.so")}
+        for path, code in whole.items():
+            # Not in place: that would be what this process has loaded.
+            path.unlink()
+            middle = len(code) // 2
+            path.write_bytes(
+                {
+                    "empty": b"",
+                    "cut": code[:middle],
+                    "cut by one": code[:-1],
+                    "flipped": code[:middle] + bytes([code[middle] ^ 1]) + code[middle + 1 :],
+                    "longer": code + b"\0",
+                    "zeros": bytes(len(code)),
+                    "unreadable": b"no library",
+                }[damage]
+            )
+        if damage == "unreadable":
+            path.chmod(0)
+        kernel_module._load.cache_clear()
+        assert self.make_kernel(dtype).compiled_for
+        assert calls() > n_calls
+        assert {path: len(path.read_bytes()) for path in whole} == {p: len(c) for p, c in whole.items()}
+
+    def test_a_compiler_whose_path_has_spaces(self, compiler, tmp_path, monkeypatch):
+        folder = tmp_path / "my compilers"
+        folder.mkdir()
+        set_compiler(folder, monkeypatch, f'exec {compiler} "$@"')
+        monkeypatch.setenv("CC", f"'{folder}/compiler' -DUNUSED")
+        assert self.make_kernel().compiled_for
+
+    def test_a_command_that_is_none(self, monkeypatch):
+        monkeypatch.setenv("CC", "'cc")
+        self.check_refused(match='CC: expected a command, found "\'cc"')
 
     def test_again_for_another_processor(self, calls, monkeypatch):
         self.make_kernel()
