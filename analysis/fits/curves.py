@@ -38,7 +38,7 @@ MAX_FALL = 100.0
 """An exponent may change the loss by exp(100) over the window; one that wants more has run away."""
 SHARPEST_BREAK = 0.05
 """Smallest f: the slope then changes within 10 % of x, less than the step between scales of any ladder."""
-FLOORS = (0.0, 0.5, 0.8, 0.95, 0.99)
+FLOORS = (0.0, 0.5, 0.8, 0.95, 0.99, 0.999, 0.9999, 0.99999, 0.999999)
 """Shares of the smallest loss at which a floor is tried; given a floor, the rest is a line."""
 BREAKS = (0.1, 0.3, 0.5, 0.7, 0.9)
 """Shares of the window of log x at which a break is tried."""

@@ -18,6 +18,10 @@ Loss = Literal["squares", "huber"]
 
 MAX_EVALUATIONS = 1000
 """Of a curve, from one start; squares take tens and Huber's function hundreds."""
+MAX_TRIAL = 40
+"""Evaluations after which only the descents that are lowest go on."""
+N_FINISHED = 3
+"""How many they are: the lowest need not end lowest."""
 TOLERANCE = 1e-12
 """Relative change of the sum or of the coordinates at which a descent ends; near rounding."""
 MAX_GRADIENT = 1e-6
@@ -107,10 +111,12 @@ class Regression:
         if near is not None:
             return self.descend(near)
         starts = [min(group, key=self.cost) for group in self.curve.starts(self.u, self.v)]
-        return min((self.descend(start) for start in starts), key=lambda end: end.cost)
+        tried = sorted((self.descend(start, most=MAX_TRIAL) for start in starts), key=lambda end: end.cost)
+        finished = (end if end.converged else self.descend(end.t) for end in tried[:N_FINISHED])
+        return min(finished, key=lambda end: end.cost)
 
-    def descend(self, start: Array, fixed: int | None = None) -> End:
-        """Go downhill from a start, with one coordinate fixed if asked."""
+    def descend(self, start: Array, fixed: int | None = None, most: int | None = None) -> End:
+        """Go downhill from a start, with one coordinate fixed and in so many evaluations at most if asked."""
         start = self.curve.make_finite(start, self.u)
         free = np.arange(start.size) != fixed
         lower, upper = (bound[free] for bound in self.curve.bounds(self.u))
@@ -131,7 +137,7 @@ class Regression:
             xtol=TOLERANCE,
             ftol=TOLERANCE,
             gtol=TOLERANCE,
-            max_nfev=MAX_EVALUATIONS,
+            max_nfev=min(most or MAX_EVALUATIONS, MAX_EVALUATIONS),
         )
         converged = found.status > 0 and found.optimality < MAX_GRADIENT
         if converged or not self.curve.kinked:
