@@ -3,6 +3,8 @@
 import json
 import math
 import os
+import re
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -29,10 +31,10 @@ class RealRange(click.FloatRange):
         return number
 
 
-def echo(text: object, *, end: str = "\n") -> None:
+def echo(text: object, *, end: str = "\n", err: bool = False) -> None:
     """Print to stdout, as the result of a command.
 
-    That nobody reads it any more (``| head -1``) is no failure, and what the encoding of stdout lacks is
+    That nobody reads it any more (``| head -1``) is no failure, and what the encoding of the stream lacks is
     printed as a question mark.
 
     Parameters
@@ -40,16 +42,38 @@ def echo(text: object, *, end: str = "\n") -> None:
     text : object
         Taken as a string.
     end : str, default a new line
+    err : bool, default False
+        Print to stderr instead.
     """
-    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    stream = sys.stderr if err else sys.stdout
+    encoding = getattr(stream, "encoding", None) or "utf-8"
     printable = f"{text}{end}".encode(encoding, errors="replace").decode(encoding)
     try:
-        click.echo(printable, nl=False, color=True)  # what has colours had a reason to
+        click.echo(printable, nl=False, err=err, color=None if err else True)  # what has colours had a reason to
     except BrokenPipeError:
         # What is in the buffer would fail again when the interpreter ends.
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
+        _lead_nowhere(stream.fileno())
+    except OSError:
+        _lead_nowhere(stream.fileno())
+        if not err:  # a full disk has lost the result; of what is said beside it, nothing depends
+            raise
+
+
+def _lead_nowhere(descriptor: int) -> None:
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, descriptor)
+    os.close(nowhere)
+
+
+def open_closed_streams() -> None:
+    """Let stdout and stderr lead nowhere where they are closed (``>&-``).
+
+    Python then has None in their place, and the next file that is opened would be taken for them.
+    """
+    for name, descriptor in (("stdout", 1), ("stderr", 2)):
+        if getattr(sys, name) is None:
+            _lead_nowhere(descriptor)
+            setattr(sys, name, open(descriptor, "w", encoding="utf-8", closefd=False))
 
 
 def echo_json(values: Mapping[str, Any]) -> None:
@@ -70,18 +94,22 @@ def echo_rich(render: "Callable[[Console], None]") -> None:
     console = Console(width=None if sys.stdout.isatty() else TABLE_WIDTH)
     with console.capture() as printed:
         render(console)
-    echo(printed.get(), end="")
+    # Cells are as wide as their column; of that, the last ones need nothing.
+    echo(re.sub(r" +((?:\x1b\[[\d;]*m)*)$", r"\1", printed.get(), flags=re.MULTILINE), end="")
 
 
 def echo_descriptions(descriptions: Mapping[str, str]) -> None:
-    """Print names and what they stand for, a line each."""
+    """Print names and what they stand for, a line each; on a terminal, as many as it takes."""
+    first = max(map(len, descriptions)) + 2
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
     for name, description in descriptions.items():
-        echo(f"{name:<{max(map(len, descriptions))}}  {description}")
+        whole = f"{name:<{first}}{description}"
+        echo(click.wrap_text(whole, max(width, 2 * first), subsequent_indent=" " * first))
 
 
 def note(text: str) -> None:
     """Say on stderr what the user should know and did not ask for."""
-    click.echo(f"note: {text}", err=True)
+    echo(f"note: {text}", err=True)
 
 
 @contextmanager
