@@ -40,7 +40,11 @@ class _Group(click.Group):
     def main(self, *args: Any, **options: Any) -> Any:
         """Run, also where there is nobody to say anything to."""
         open_closed_streams()
-        return super().main(*args, **options)
+        try:
+            return super().main(*args, **options)
+        except OSError as error:  # help that nowhere is room for; what commands raise is answered below
+            echo(f"Error: {error}", err=True)
+            sys.exit(1)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

@@ -49,7 +49,9 @@ def echo(text: object, *, end: str = "\n", err: bool = False) -> None:
     encoding = getattr(stream, "encoding", None) or "utf-8"
     printable = f"{text}{end}".encode(encoding, errors="replace").decode(encoding)
     try:
-        click.echo(printable, nl=False, err=err, color=None if err else True)  # what has colours had a reason to
+        click.echo(
+            printable, nl=False, err=err, color=None if err else True
+        )  # what has colours had a reason to
     except BrokenPipeError:
         # What is in the buffer would fail again when the interpreter ends.
         _lead_nowhere(stream.fileno())
@@ -61,8 +63,9 @@ def echo(text: object, *, end: str = "\n", err: bool = False) -> None:
 
 def _lead_nowhere(descriptor: int) -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, descriptor)
-    os.close(nowhere)
+    if nowhere != descriptor:
+        os.dup2(nowhere, descriptor)
+        os.close(nowhere)
 
 
 def open_closed_streams() -> None:
@@ -73,7 +76,7 @@ def open_closed_streams() -> None:
     for name, descriptor in (("stdout", 1), ("stderr", 2)):
         if getattr(sys, name) is None:
             _lead_nowhere(descriptor)
-            setattr(sys, name, open(descriptor, "w", encoding="utf-8", closefd=False))
+            setattr(sys, name, os.fdopen(descriptor, "w", encoding="utf-8", closefd=False))
 
 
 def echo_json(values: Mapping[str, Any]) -> None:

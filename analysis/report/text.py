@@ -215,7 +215,11 @@ def _cell(value: object) -> str:
 
 
 def _print_table(
-    console: Console, columns: Sequence[str], rows: Sequence[Sequence[str | Text]], n_keys: int = 1, left: int = 1
+    console: Console,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str | Text]],
+    n_keys: int = 1,
+    left: int = 1,
 ) -> None:
     """Print a table, in blocks of columns where it is wider than the console, so that no number is cut.
 
