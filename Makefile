@@ -4,15 +4,16 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint bench clean
+.PHONY: help demo test test-all test-oldest lint bench clean
 
 help:
-	@echo "make demo      train the demo study, print its verdict, draw its figures"
-	@echo "make test      run the tests"
-	@echo "make test-all  run the tests and the longer studies"
-	@echo "make lint      check style, types and the direction of imports"
-	@echo "make bench     time a training step against other ways to take it"
-	@echo "make clean     delete what the targets made, except runs/"
+	@echo "make demo         train the demo study, print its verdict, draw its figures"
+	@echo "make test         run the tests"
+	@echo "make test-all     run the tests and the longer studies"
+	@echo "make test-oldest  try the oldest versions that setup.cfg allows, in .venv-oldest"
+	@echo "make lint         check style, types and the direction of imports"
+	@echo "make bench        time a training step against other ways to take it"
+	@echo "make clean        delete what the targets made, except runs/"
 
 $(READY): setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -28,6 +29,11 @@ test: $(READY)
 test-all: $(READY)
 	$(BIN)/python -m pytest -n 2 -m ""
 
+test-oldest:
+	$(PYTHON) -m venv --clear .venv-oldest
+	PIP_CONSTRAINT=constraints-oldest.txt .venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check .
+	cd .venv-oldest && bin/python ../tests/oldest.py
+
 lint: $(READY)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -38,5 +44,5 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks
 
 clean:
-	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-oldest build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

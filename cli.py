@@ -20,7 +20,7 @@ from quanta.commands import (
 )
 from quanta.tasks.commands import generate
 from quanta.tasks.errors import QuantaError, printable
-from quanta.tasks.terminal import PathType, echo
+from quanta.tasks.terminal import PathType, echo, open_closed_streams
 
 # The doors import only click: `quanta --help` must not wait for torch. Commands import what they need.
 
@@ -36,6 +36,15 @@ class _Group(click.Group):
                 longest = max(option.opts, key=len).lstrip("-").replace("-", "_")
                 option.envvar = f"QUANTA_{cmd.name}_{longest}".upper()
                 option.show_envvar = True
+
+    def main(self, *args: Any, **options: Any) -> Any:
+        """Run, also where there is nobody to say anything to."""
+        open_closed_streams()
+        try:
+            return super().main(*args, **options)
+        except OSError as error:  # help that nowhere is room for; what commands raise is answered below
+            echo(f"Error: {error}", err=True)
+            sys.exit(1)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

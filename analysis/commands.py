@@ -1,11 +1,11 @@
 """The door to the analysis: `quanta simulate`, `analyze` and `figures`."""
 
-import errno
 import functools
 import json
 import math
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -41,7 +41,8 @@ AXES: dict[str, Mapping[str, float]] = {
 }
 """What `--at` chooses by, and the words that stand for a number, as in a study."""
 
-_READ_ONLY = {errno.EACCES, errno.EPERM, errno.EROFS}
+USUAL: dict[str, float] = {"tau": 0.1, "confidence": 0.9, "seed": 0}
+"""The settings where nothing else is said."""
 
 At = tuple[tuple[str, float], ...]
 
@@ -200,7 +201,7 @@ def _slice_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--tau",
             type=RealRange(0, 1, min_open=True, max_open=True),
-            default=0.1,
+            default=USUAL["tau"],
             show_default=True,
             help="Share of chance below which a subtask is learned.",
         ),
@@ -217,8 +218,66 @@ def _slice_options(command: Callable[..., None]) -> Callable[..., None]:
     return with_old_names
 
 
-def _load_slice(path: Path, at: At) -> "tuple[xr.Dataset, str]":
-    """Load the slice that is asked for, and name it, if there are others, by what tells it from them."""
+@dataclass(frozen=True)
+class _Source:
+    """Whose results are: every one of them says so, and so do the folders that they are put into."""
+
+    path: Path
+    slice: dict[str, float]
+    told: list[str]
+    """The values that tell the slice from others that there are."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Turn into what `json.dumps` takes."""
+        values = {axis: _as_in_study(axis, value) for axis, value in self.slice.items()}
+        return {"path": str(self.path.absolute()), "slice": values}
+
+    def describe(self, tau: float) -> str:
+        """Say it in a line that depends on no machine."""
+        values = [f"{axis}={_say(axis, value)}" for axis, value in self.slice.items()]
+        return ", ".join([self.path.name, *values, f"tau={tau!r}"])
+
+    def folder(self, kind: str, **settings: float) -> Path:
+        """Where results go: into their run directory, or beside their file, and not over others.
+
+        The folder names what is not set as usual, as it does a slice that is not alone.
+        """
+        from quanta.store.run_directory import inside
+
+        name = "_".join(self.told + [f"{k}={value!r}" for k, value in settings.items() if value != USUAL[k]])
+        below = [kind] if self.path.is_dir() else [kind, self.path.name.removesuffix(".nc")]
+        parent = self.path if self.path.is_dir() else self.path.parent
+        return inside(parent, *below, *([name] if name else []))
+
+
+def _as_in_study(axis: str, value: float) -> float | str | None:
+    words = {number: word for word, number in AXES[axis].items()}
+    return None if math.isnan(value) else words.get(value, value if axis == "alpha" else int(value))
+
+
+def _check_owner(file: Path, source: dict[str, Any]) -> None:
+    """Check that results of something else, which a file beside them says, will not be replaced.
+
+    Raises
+    ------
+    ClickException
+        If they would be.
+    """
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+        there = {name: (found | found.get("settings", {}))[name] for name in source}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):  # nothing says whose it is
+        return
+    for name, value in source.items():
+        if there[name] != value:
+            raise click.ClickException(
+                f"--out must be empty or hold results of the same: {file.parent} has those of "
+                f"{name} {there[name]}, not {value}"
+            )
+
+
+def _load_slice(path: Path, at: At) -> "tuple[xr.Dataset, _Source]":
+    """Load the slice that is asked for, and say whose its results are."""
     from quanta import RunDirectory, load
     from quanta.analysis import select
 
@@ -236,7 +295,7 @@ def _load_slice(path: Path, at: At) -> "tuple[xr.Dataset, str]":
         curves = RunDirectory(path).load(alpha=chosen["alpha"], n_subtasks=chosen["n_subtasks"])
     _tell_missing(curves.attrs)
     told = [f"{axis}={_say(axis, value)}" for axis, value in chosen.items() if len(there[axis]) > 1]
-    return select(curves, chosen["alpha"], chosen.get("n_train")), "_".join(told)
+    return select(curves, chosen["alpha"], chosen.get("n_train")), _Source(path, chosen, told)
 
 
 def _axes_of(curves: "xr.Dataset") -> dict[str, list[float]]:
@@ -276,25 +335,19 @@ def _tell_missing(attributes: dict[Any, Any]) -> None:
         note(f"units that are not done: {n_missing}; the seeds they belong to are left out{some}")
 
 
-def _folder(path: Path, kind: str, name: str) -> Path:
-    """Where results about a slice go: into its run directory, or beside its file, and not over others."""
-    from quanta.store.run_directory import inside
-
-    below = [kind] if path.is_dir() else [kind, path.name.removesuffix(".nc")]
-    return inside(path if path.is_dir() else path.parent, *below, *([name] if name else []))
-
-
 @click.command(short_help="Check whether the loss follows from the count.")
 @click.argument("path", type=PathType(exists=True))
 @_slice_options
 @click.option(
     "--confidence",
     type=RealRange(0, 1, min_open=True, max_open=True),
-    default=0.9,
+    default=USUAL["confidence"],
     show_default=True,
     help="Nominal coverage of the intervals.",
 )
-@click.option("--seed", type=WholeRange(min=0), default=0, show_default=True, help="Of the resampling.")
+@click.option(
+    "--seed", type=WholeRange(min=0), default=USUAL["seed"], show_default=True, help="Of the resampling."
+)
 @click.option(
     "--out",
     type=PathType(file_okay=False),
@@ -320,52 +373,73 @@ def analyze(
 
     Two questions are answered: does the loss follow from the count of subtasks learned, and does the count
     grow as the hypothesis says? For a run directory, also writes verdict.json and tables to its folder
-    analysis/; to a folder for each slice, such as analysis/alpha=0.4/, if there are several. Its columns.csv
-    says what each column of each table means, and its unit.
+    analysis/; to a folder for each slice, such as analysis/alpha=0.4/, if there are several, and for each
+    setting that is not the default, such as analysis/tau=0.2/. Its columns.csv says what each column of each
+    table means, and its unit.
     """
     from quanta.analysis import judge, tabulate
 
     if as_json and details:
         raise click.UsageError("--json and --details exclude each other")
-    curves, name = _load_slice(path, at)
-    folder = out or (_folder(path, "analysis", name) if path.is_dir() else None)
+    curves, source = _load_slice(path, at)
+    settings = {"tau": tau, "confidence": confidence, "seed": seed}
+    folder = out
+    if out is not None:
+        _check_owner(out / "verdict.json", source.to_dict() | settings)
+    elif path.is_dir():
+        folder = source.folder("analysis", **settings)
     verdict = judge(curves, tau=tau, confidence=confidence, seed=seed)
     tables = tabulate(verdict.statistics, confidence)
+    record = verdict.to_dict()
+    record = {"schema": record["schema"], "study": record["study"], **source.to_dict(), **record}
 
     # Before anything is printed: whoever reads may have seen enough after one line.
+    lost = ""
     if folder is not None:
         try:
-            _store(verdict, tables, folder)
+            _store(record, tables, folder)
         except OSError as error:
-            if out is not None or error.errno not in _READ_ONLY:
-                raise
-            note(f"the tables are not kept, for {folder} cannot be written; --out names another folder")
-    _print(verdict, tables, as_json, details)
+            lost = f"the tables are not kept, for {folder} cannot be written"
+            if out is None:
+                note(f"{lost} ({error.strerror}); --out names another folder")
+            else:
+                lost = f"Error: {lost}: {error}"
+    if as_json:
+        echo_json(record)
+    else:
+        _print(verdict, tables, details)
 
+    if out is not None and lost:
+        echo(lost, err=True)
     asked = [verdict.outcome] * strict + [verdict.questions["count"].outcome] * strict_count
     if any(outcome != "supported" for outcome in asked):
         sys.exit(EXIT_NOT_HELD)
+    if out is not None and lost:
+        sys.exit(1)
 
 
-def _store(verdict: "Verdict", tables: "dict[str, pd.DataFrame]", folder: Path) -> None:
+def _store(record: dict[str, Any], tables: "dict[str, pd.DataFrame]", folder: Path) -> None:
     """Write the verdict and all tables to a folder, and what their columns mean."""
     from quanta.analysis.verdict.columns import tabulate_columns
     from quanta.tasks.atomic import atomic_write
 
-    with atomic_write(folder / "verdict.json") as file:
-        file.write_text(json.dumps(verdict.to_dict(), indent=2) + "\n", encoding="utf-8")
+    _write_json(folder / "verdict.json", record)
     for name, table in (tables | {"columns": tabulate_columns()}).items():
         with atomic_write(folder / f"{name}.csv") as file:
             table.to_csv(file, index=False)
 
 
-def _print(verdict: "Verdict", tables: "dict[str, pd.DataFrame]", as_json: bool, details: bool) -> None:
-    """Print the verdict, as JSON or to be read, and all that stands beside it if asked for."""
+def _write_json(path: Path, record: dict[str, Any]) -> None:
+    from quanta.tasks.atomic import atomic_write
+
+    with atomic_write(path) as file:
+        file.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+def _print(verdict: "Verdict", tables: "dict[str, pd.DataFrame]", details: bool) -> None:
+    """Print the verdict to be read, and all that stands beside it if asked for."""
     from quanta.analysis import render, render_details
 
-    if as_json:
-        echo_json(verdict.to_dict())
-        return
     echo_rich(lambda console: render(verdict, console))
     if details:
         echo_rich(lambda console: render_details(verdict, tables, console))
@@ -392,11 +466,18 @@ def figures(
 ) -> None:
     """Draw the figures of PATH, a run directory or a netCDF file of curves; prints their paths.
 
-    If there are several slices, each has a folder of its own, such as figures/alpha=0.4/.
+    If there are several slices, each has a folder of its own, such as figures/alpha=0.4/, and so has a tau
+    that is not the default. Its figures.json says what the figures are of, as each does in its metadata.
     """
     from quanta.analysis import measure, save_figures
 
-    curves, name = _load_slice(path, at)
-    folder = out or _folder(path, "figures", name)
-    for file in save_figures(measure(curves, tau), folder, format=file_format):
+    curves, source = _load_slice(path, at)
+    said = source.to_dict() | {"tau": tau}
+    if out is not None:
+        _check_owner(out / "figures.json", said)
+    folder = out or source.folder("figures", tau=tau)
+    statistics = measure(curves, tau)
+    drawn = save_figures(statistics, folder, format=file_format, description=source.describe(tau))
+    _write_json(folder / "figures.json", {"schema": 1, **said})
+    for file in drawn:
         echo(file)

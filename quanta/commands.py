@@ -255,7 +255,7 @@ def _announce(run: "RunDirectory", units: "Sequence[UnitSpec]", where: str, retr
 
     study = run.study
     pending, failed = find_pending(run, units, retry_failed=retry_failed)
-    click.echo(
+    echo(
         f"{study.name}: {len(pending)} of {len(units)} units to train on {where}, "
         f"{len(study.population.widths)} widths together, {study.training.steps} steps each",
         err=True,
@@ -279,7 +279,7 @@ def tell(run: "RunDirectory", result: "SweepResult") -> None:
     for what in result.notes:
         note(what)
     for unit, reason in result.failed.items():
-        click.echo(f"failed: {unit}: {reason}", err=True)
+        echo(f"failed: {unit}: {reason}", err=True)
     if result.stopped:
         n_units = len(run.study.units())
         raise click.ClickException(

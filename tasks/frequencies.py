@@ -3,7 +3,10 @@
 import math
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+
+LAW_TOLERANCE = 1e-3
+"""In log p: frequencies this near to a law are those of the law."""
 
 
 def zipf_frequencies(n_subtasks: int, alpha: float, offset: float = 0.0) -> NDArray[np.float64]:
@@ -34,8 +37,7 @@ def zipf_frequencies(n_subtasks: int, alpha: float, offset: float = 0.0) -> NDAr
     Michaud et al. (2023), arXiv:2303.13506, section 3; `offset` as in the joint study of its appendix.
     """
     _check_n_subtasks(n_subtasks)
-    if not (math.isfinite(alpha) and alpha >= -1):
-        raise ValueError(f"alpha must be a finite number >= -1, not {alpha!r}")
+    _check_alpha(alpha)
     if not (math.isfinite(offset) and offset > -1):
         raise ValueError(f"offset must be a finite number > -1, not {offset!r}")
     log_weight = -(1 + alpha) * np.log(np.arange(1, n_subtasks + 1) + offset)
@@ -64,6 +66,46 @@ def uniform_frequencies(n_subtasks: int) -> NDArray[np.float64]:
     return np.full(n_subtasks, 1.0 / n_subtasks)
 
 
+def is_zipf(frequencies: ArrayLike, alpha: float) -> bool:
+    """Say whether frequencies belong to an α: p_k ∝ (k + offset)^-(1 + α) for some offset above -1.
+
+    Parameters
+    ----------
+    frequencies : array_like, shape (K,)
+        Positive, in rank order; of any sum, since a law is one of ratios.
+    alpha : float
+        The quanta exponent α. Finite and at least -1, where the law is uniform.
+
+    Returns
+    -------
+    bool
+        Whether they are within 1e-3, in log p, of the law whose first and last are as far apart as theirs.
+        Frequencies that are uniform to within as much belong to α = -1 alone: with another α they would take
+        an offset without end. A single one belongs to every α.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of its range.
+    """
+    p = np.asarray(frequencies, dtype=np.float64)
+    if p.ndim != 1 or p.size == 0:
+        raise ValueError(f"frequencies must have the shape (K,) with K at least 1, not {p.shape}")
+    if not (np.isfinite(p) & (p > 0)).all():
+        raise ValueError(f"frequencies must be positive, not {p[~(np.isfinite(p) & (p > 0))][0]:g}")
+    _check_alpha(alpha)
+    if p.size == 1:
+        return True
+    below_first = np.log(p[0]) - np.log(p)
+    fall = float(below_first[-1])
+    if alpha == -1 or fall <= LAW_TOLERANCE:
+        return alpha == -1 and bool(np.abs(below_first).max() <= LAW_TOLERANCE)
+    # fall = (1 + α) log((K + offset) / (1 + offset)), which is solved for 1 + offset.
+    first = (p.size - 1) / math.expm1(min(fall / (1 + alpha), 700.0))
+    law = (1 + alpha) * np.log1p(np.arange(p.size) / first)
+    return bool(np.abs(below_first - law).max() <= LAW_TOLERANCE)
+
+
 def tail_mass(frequencies: NDArray[np.float64]) -> NDArray[np.float64]:
     """Exact mass beyond the first n subtasks, Σ_{k>n} p_k, for n = 0..K.
 
@@ -87,3 +129,8 @@ def tail_mass(frequencies: NDArray[np.float64]) -> NDArray[np.float64]:
 def _check_n_subtasks(n_subtasks: int) -> None:
     if n_subtasks < 1:
         raise ValueError(f"n_subtasks must be at least 1, not {n_subtasks!r}")
+
+
+def _check_alpha(alpha: float) -> None:
+    if not (math.isfinite(alpha) and alpha >= -1):
+        raise ValueError(f"alpha must be a finite number >= -1, not {alpha!r}")

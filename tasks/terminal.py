@@ -4,6 +4,7 @@ import json
 import math
 import os
 import re
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -80,10 +81,10 @@ class PathType(click.Path):
         return path.absolute() if str(path).startswith("~") else path
 
 
-def echo(text: object, *, end: str = "\n") -> None:
+def echo(text: object, *, end: str = "\n", err: bool = False) -> None:
     """Print to stdout, as the result of a command.
 
-    That nobody reads it any more (``| head -1``) is no failure, and what the encoding of stdout lacks is
+    That nobody reads it any more (``| head -1``) is no failure, and what the encoding of the stream lacks is
     printed as a question mark. Names of files are printed as the bytes that they are, be they text or not.
 
     Parameters
@@ -91,23 +92,48 @@ def echo(text: object, *, end: str = "\n") -> None:
     text : object
         Taken as a string.
     end : str, default a new line
+    err : bool, default False
+        Print to stderr instead.
     """
-    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    stream = sys.stderr if err else sys.stdout
+    encoding = getattr(stream, "encoding", None) or "utf-8"
     line = f"{text}{end}"
     printable: str | bytes = line.encode(encoding, errors="replace").decode(encoding)
     if any("\udc80" <= sign <= "\udcff" for sign in line):  # how Python writes bytes that are no text
         printable = b"".join(_as_bytes(sign, encoding) for sign in line)
     try:
-        click.echo(printable, nl=False, color=True)  # what has colours had a reason to
+        click.echo(
+            printable, nl=False, err=err, color=None if err else True
+        )  # what has colours had a reason to
     except BrokenPipeError:
         # What is in the buffer would fail again when the interpreter ends.
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
+        _lead_nowhere(stream.fileno())
+    except OSError:
+        _lead_nowhere(stream.fileno())
+        if not err:  # a full disk has lost the result; of what is said beside it, nothing depends
+            raise
+
+
+def _lead_nowhere(descriptor: int) -> None:
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    if nowhere != descriptor:
+        os.dup2(nowhere, descriptor)
         os.close(nowhere)
 
 
 def _as_bytes(sign: str, encoding: str) -> bytes:
     return os.fsencode(sign) if "\udc80" <= sign <= "\udcff" else sign.encode(encoding, errors="replace")
+
+
+def open_closed_streams() -> None:
+    """Let stdout and stderr lead nowhere where they are closed (``>&-``).
+
+    Python then has None in their place, and the next file that is opened would be taken for them.
+    """
+    for name, descriptor in (("stdout", 1), ("stderr", 2)):
+        if getattr(sys, name) is None:
+            _lead_nowhere(descriptor)
+            setattr(sys, name, os.fdopen(descriptor, "w", encoding="utf-8", closefd=False))
 
 
 def echo_json(values: Mapping[str, Any]) -> None:
@@ -128,18 +154,22 @@ def echo_rich(render: "Callable[[Console], None]") -> None:
     console = Console(width=None if sys.stdout.isatty() else TABLE_WIDTH)
     with console.capture() as printed:
         render(console)
-    echo(printed.get(), end="")
+    # Cells are as wide as their column; of that, the last ones need nothing.
+    echo(re.sub(r" +((?:\x1b\[[\d;]*m)*)$", r"\1", printed.get(), flags=re.MULTILINE), end="")
 
 
 def echo_descriptions(descriptions: Mapping[str, str]) -> None:
-    """Print names and what they stand for, a line each."""
+    """Print names and what they stand for, a line each; on a terminal, as many as it takes."""
+    first = max(map(len, descriptions)) + 2
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
     for name, description in descriptions.items():
-        echo(f"{name:<{max(map(len, descriptions))}}  {description}")
+        whole = f"{name:<{first}}{description}"
+        echo(click.wrap_text(whole, max(width, 2 * first), subsequent_indent=" " * first))
 
 
 def note(text: str) -> None:
     """Say on stderr what the user should know and did not ask for."""
-    click.echo(f"note: {text}", err=True)
+    echo(f"note: {text}", err=True)
 
 
 @contextmanager

@@ -1,3 +1,4 @@
+import configparser
 import importlib
 import inspect
 import os
@@ -195,3 +196,18 @@ class TestInstalled:
         program = "from quanta import Population\nprint(Population((2,), 4, 6).is_compiled)"
         out = run_python("-c", program, cwd=tmp_path, path=(installed,))
         assert out == f"{Population((2,), 4, 6).is_compiled}\n"
+
+
+class TestOldest:
+    def test_what_is_tried_are_the_lower_bounds(self):
+        config = configparser.ConfigParser()
+        config.read(ROOT / "setup.cfg")
+        bounds = dict(line.split(">=") for line in config["options"]["install_requires"].split())
+        lines = (ROOT / "constraints-oldest.txt").read_text().splitlines()
+        tried = dict(line.split("==") for line in lines if not line.startswith("#"))
+        tested = dict(re.findall(r"^(torch)==(\S+)", (ROOT / "constraints.txt").read_text(), re.MULTILINE))
+        assert tried == bounds | tested
+
+    def test_versions_of_python_that_are_named_are_those_that_were_tried(self):
+        text = (ROOT / "setup.cfg").read_text()
+        assert re.findall(r"Python :: (3\.\d+)", text) == ["3.11"]

@@ -71,7 +71,9 @@ def drawings(statistics: Statistics) -> Iterator[tuple[str, Drawing]]:
                 yield f"{name}_{axis.name}", partial(draw, axis=axis, **options)
 
 
-def save_figures(data: Data, folder: str | os.PathLike[str], *, format: style.Format = "png") -> list[Path]:
+def save_figures(
+    data: Data, folder: str | os.PathLike[str], *, format: style.Format = "png", description: str = ""
+) -> list[Path]:
     """Draw and write every figure of a slice, along each axis with three places or more.
 
     Parameters
@@ -82,6 +84,8 @@ def save_figures(data: Data, folder: str | os.PathLike[str], *, format: style.Fo
         Made if it is not there.
     format : {"png", "svg", "pdf"}, default "png"
         Text stays text in SVG and PDF.
+    description : str, optional
+        What the figures are of, for the metadata of their files.
 
     Returns
     -------
@@ -102,5 +106,5 @@ def save_figures(data: Data, folder: str | os.PathLike[str], *, format: style.Fo
         drawn = draw(statistics)
         figure = drawn if isinstance(drawn, Figure) else cast(Figure, drawn.figure)
         paths.append(Path(folder) / f"{name}.{format}")
-        style.write(figure, paths[-1], format)
+        style.write(figure, paths[-1], format, description)
     return paths

@@ -309,11 +309,16 @@ def geometric_mean(values: NDArray[Any]) -> float:
     return float(np.exp(np.log(values).mean()))
 
 
-def write(figure: Figure, path: str | os.PathLike[str], format: Format) -> None:
+def write(figure: Figure, path: str | os.PathLike[str], format: Format, description: str = "") -> None:
     """Write a figure, whole or not at all; the same figure gives the same bytes."""
-    no_date: dict[Format, dict[str, None]] = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
+    metadata: dict[Format, dict[str, str | None]] = {
+        "png": {"Description": description},
+        "svg": {"Description": description, "Date": None},
+        "pdf": {"Subject": description, "CreationDate": None},
+    }
+    said = {name: value for name, value in metadata[format].items() if value != ""}
     with applied(), atomic_write(path) as temporary:
-        figure.savefig(temporary, format=format, dpi=DPI[format], metadata=no_date[format])
+        figure.savefig(temporary, format=format, dpi=DPI[format], metadata=said)
 
 
 def _digits(decades: float, is_x: bool) -> tuple[int, ...]:

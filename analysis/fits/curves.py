@@ -38,11 +38,12 @@ MAX_FALL = 100.0
 """An exponent may change the loss by exp(100) over the window; one that wants more has run away."""
 SHARPEST_BREAK = 0.05
 """Smallest f: the slope then changes within 10 % of x, less than the step between scales of any ladder."""
-FLOORS = (0.0, 0.5, 0.8, 0.95, 0.99)
-"""Shares of the smallest loss at which a floor is tried; given a floor, the rest is a line."""
+FLOORS = (0.0, 0.25, 0.5, 0.7, 0.9, *(1 - 10.0 ** -np.arange(1.5, 7.5, 0.5)))
+"""Shares of the smallest loss at which a floor is tried; given a floor, the rest is a line. Where the last
+points have come down to it, only the nearest to 1 lead there."""
 BREAKS = (0.1, 0.3, 0.5, 0.7, 0.9)
 """Shares of the window of log x at which a break is tried."""
-SHARPNESS = (0.1, 0.5)
+SHARPNESS = (0.1, 0.3, 1.0)
 """Values of f that are tried."""
 
 
@@ -146,11 +147,10 @@ class PowerLawWithFloor(ScalingCurve):
     at_rest: ClassVar[dict[str, str]] = {"share": "no floor"}
 
     def evaluate(self, t: Array, u: Array) -> tuple[Array, Array]:
-        h, dh = self._fall(t[2:], u)
-        h0, dh0 = self._fall(t[2:], np.zeros(1))
-        share, fall = t[1], np.exp(h - h0)
+        h, dh = self._fall(t[2:], np.append(0.0, u))
+        share, fall = t[1], np.exp(h[1:] - h[0])
         mixed = share + (1 - share) * fall
-        by_fall = ((1 - share) * fall / mixed)[:, None] * (dh - dh0)
+        by_fall = ((1 - share) * fall / mixed)[:, None] * (dh[1:] - dh[0])
         return t[0] + np.log(mixed), np.column_stack([np.ones_like(u), (1 - fall) / mixed, by_fall])
 
     def bounds(self, u: Array) -> tuple[Array, Array]:
@@ -199,14 +199,16 @@ class BrokenPowerLaw(PowerLawWithFloor):
     def starts(self, u: Array, v: Array) -> Iterator[list[Array]]:
         places = u.min() + np.ptp(u) * np.array(BREAKS)
         for floor in FLOORS:
-            above, group = _above(v, floor), []
+            above = _above(v, floor)
+            steeper: list[Array] = []
+            flatter: list[Array] = []
             for place, f in itertools.product(places, SHARPNESS):
                 _, bend, _ = _bend(u, place, f)
                 level, c0, c1 = solve_line(above, np.ones_like(u), -u, -bend)
                 t = np.array([c0, c1, place, math.log(f)])
                 h0, _ = self._fall(t, np.zeros(1))
-                group.append(self._start(v, floor, level + h0[0], t))
-            yield group
+                (steeper if c1 > 0 else flatter).append(self._start(v, floor, level + h0[0], t))
+            yield from (group for group in (steeper, flatter) if group)
 
     def parameters(self, t: Array, origin: float) -> dict[str, float]:
         h0, _ = self._fall(t[2:], np.zeros(1))

@@ -16,8 +16,14 @@ Array = NDArray[np.float64]
 Loss = Literal["squares", "huber"]
 """What is summed over residuals: squares, or Huber's function, which grows linearly beyond a delta."""
 
-MAX_EVALUATIONS = 1000
+MAX_EVALUATIONS = 3000
 """Of a curve, from one start; squares take tens and Huber's function hundreds."""
+N_TRIED = 10
+"""Starts, the lowest, from which a descent is tried."""
+MAX_TRIAL = 40
+"""Evaluations of a trial."""
+N_FINISHED = 3
+"""Trials, the lowest, that go on to their ends: the lowest need not end lowest."""
 TOLERANCE = 1e-12
 """Relative change of the sum or of the coordinates at which a descent ends; near rounding."""
 MAX_GRADIENT = 1e-6
@@ -106,11 +112,14 @@ class Regression:
         """Return the best end from the best start of each group; or that from coordinates near it."""
         if near is not None:
             return self.descend(near)
-        starts = [min(group, key=self.cost) for group in self.curve.starts(self.u, self.v)]
-        return min((self.descend(start) for start in starts), key=lambda end: end.cost)
+        best = [min(group, key=self.cost) for group in self.curve.starts(self.u, self.v)]
+        starts = sorted(best, key=self.cost)[:N_TRIED]
+        tried = sorted((self.descend(start, most=MAX_TRIAL) for start in starts), key=lambda end: end.cost)
+        finished = (end if end.converged else self.descend(end.t) for end in tried[:N_FINISHED])
+        return min(finished, key=lambda end: end.cost)
 
-    def descend(self, start: Array, fixed: int | None = None) -> End:
-        """Go downhill from a start, with one coordinate fixed if asked."""
+    def descend(self, start: Array, fixed: int | None = None, most: int | None = None) -> End:
+        """Go downhill from a start, with one coordinate fixed and in so many evaluations at most if asked."""
         start = self.curve.make_finite(start, self.u)
         free = np.arange(start.size) != fixed
         lower, upper = (bound[free] for bound in self.curve.bounds(self.u))
@@ -131,7 +140,7 @@ class Regression:
             xtol=TOLERANCE,
             ftol=TOLERANCE,
             gtol=TOLERANCE,
-            max_nfev=MAX_EVALUATIONS,
+            max_nfev=min(most or MAX_EVALUATIONS, MAX_EVALUATIONS),
         )
         converged = found.status > 0 and found.optimality < MAX_GRADIENT
         if converged or not self.curve.kinked:

@@ -1,10 +1,12 @@
 """The verdict as one screen of text: the answers, where the exponent comes from, how the count grows."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
 
 import pandas as pd
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
@@ -39,15 +41,15 @@ _PARTS = {
 """Each part of the loss in a few words."""
 
 _DETAILS = {
-    "budget": "Where the exponents come from",
-    "sensitivity": "How the answers move with what counts as learned, as falling, and with the weights",
-    "learning_times": "beta at each width, and by quarter of the ranks learned",
-    "laws": "Laws of the learning time, by log-likelihood",
-    "drops": "Share of the fall in drops, by metric",
-    "models": "Laws of the loss: what they forecast, and how they do without a seed",
-    "widths": "What each width learned, mean over seeds",
+    "budget": ("Where the exponents come from", 2),
+    "sensitivity": ("How the answers move with what counts as learned, as falling, and with the weights", 2),
+    "learning_times": ("beta at each width, and by quarter of the ranks learned", 1),
+    "laws": ("Laws of the learning time, by log-likelihood", 1),
+    "drops": ("Share of the fall in drops, by metric", 1),
+    "models": ("Laws of the loss: what they forecast, and how they do without a seed", 2),
+    "widths": ("What each width learned, mean over seeds", 1),
 }
-"""The tables that are short enough to print, and their titles."""
+"""The tables that are short enough to print: their titles, and how many columns name a row."""
 _NOT_PRINTED = ("message", "parameters", "n_held_out")
 
 _UNKNOWN = "–"
@@ -61,7 +63,7 @@ def render(verdict: Verdict, console: Console) -> None:
     verdict : Verdict
         From `quanta.analysis.judge`.
     console : Console
-        Where to; 80 columns are enough.
+        Where to; 80 columns are enough, and in fewer a table takes several blocks.
     """
     console.print(_headline(verdict))
     console.print(Text(_describe_settings(verdict), style="dim"))
@@ -71,7 +73,7 @@ def render(verdict: Verdict, console: Console) -> None:
         console.print()
         title = Text(f"{question.text} ", style="bold")
         console.print(title.append(question.outcome.upper(), style=_COLORS[question.outcome]))
-        console.print(_indented(_claims_table(question.claims)))
+        _print_table(console, _CLAIM_COLUMNS, list(_claim_rows(question.claims)), left=2)
         if question.outcome == "inconclusive":
             console.print(_indented(Text(f"Undecided: {question.why}")))
         for need in question.needs:
@@ -80,10 +82,11 @@ def render(verdict: Verdict, console: Console) -> None:
         if axis != "S":  # something always falls along S: it is drawn, not judged
             console.print()
             console.print(Text(f"Where the exponent along {axis} comes from", style="bold"))
-            console.print(_indented(_budget_table(parts.exponent, parts.carries, parts.shares)))
+            rows = list(_budget_rows(parts.exponent, parts.carries, parts.shares))
+            _print_table(console, _BUDGET_COLUMNS, rows)
     console.print()
     console.print(Text("Exponents", style="bold"))
-    console.print(_indented(_exponents_table(verdict)))
+    _print_table(console, _EXPONENT_COLUMNS, list(_exponent_rows(verdict)), left=2)
 
 
 def render_details(verdict: Verdict, tables: dict[str, pd.DataFrame], console: Console) -> None:
@@ -101,15 +104,16 @@ def render_details(verdict: Verdict, tables: dict[str, pd.DataFrame], console: C
             console.print()
             console.print(Text(f"{claim.name} along {claim.axis}: {_RESULTS[claim.holds][1]}", style="bold"))
             console.print(_indented(Text(claim.why)))
-    for name, title in _DETAILS.items():
+    for name, (title, n_keys) in _DETAILS.items():
         table = tables[name]
         console.print()
         console.print(Text(title, style="bold"))
         if table.empty:
             console.print(_indented(Text("nothing to say: too few points")))
-        shown = table.drop(columns=[name for name in _NOT_PRINTED if name in table])
-        for block in _blocks(_readable(shown), console.width - 2):
-            console.print(_indented(block))
+            continue
+        shown = _readable(table.drop(columns=[name for name in _NOT_PRINTED if name in table]))
+        columns = [str(name).replace("_", " ") for name in shown.columns]
+        _print_table(console, columns, shown.to_numpy().tolist(), n_keys, left=n_keys)
 
 
 def _headline(verdict: Verdict) -> Text:
@@ -129,7 +133,7 @@ def _describe_settings(verdict: Verdict) -> str:
         f"{alpha}; K = {s['n_subtasks']}; {data}; seeds: {s['n_seeds']}; "
         f"learned: below {s['tau']:g} of chance, "
         f"{chance['bits']:.3g} bit{'s' * (chance['bits'] != 1)} ({chance['source']}); intervals: "
-        f"{100 * s['confidence']:.6g}%, Student over seeds"
+        f"{_percent(s['confidence'])}, Student over seeds"
     )
 
 
@@ -137,19 +141,25 @@ def _plain(value: float) -> str:
     return "unknown" if value is None or math.isnan(value) else f"{value:g}"
 
 
-def _claims_table(claims: tuple[Claim, ...]) -> Table:
-    table = _table("", "", "measured", "needed", left=2)
+def _percent(share: float) -> str:
+    """Write a share as it was given: 99.5% is not 100%."""
+    return f"{(100 * Decimal(repr(share))).normalize():f}%"
+
+
+_CLAIM_COLUMNS = ("", "", "measured", "needed")
+
+
+def _claim_rows(claims: tuple[Claim, ...]) -> Iterator[list[str | Text]]:
     for claim in claims:
         color, result = _RESULTS[claim.holds]
         if not claim.asked:
             color, result = "dim", "not asked"
-        table.add_row(
+        yield [
             f"{claim.axis}: {_CLAIMS[claim.name]}",
             Text(result, style=color),
             _estimate(claim.statistic, claim.lower, claim.upper),
             _window(*claim.window),
-        )
-    return table
+        ]
 
 
 def _window(low: float, high: float) -> str:
@@ -158,30 +168,26 @@ def _window(low: float, high: float) -> str:
     return f"{(low + high) / 2:g} ± {(high - low) / 2:.2g}"
 
 
-def _budget_table(whole: Interval, carries: dict[str, Interval], shares: dict[str, Interval]) -> Table:
-    table = _table("part of the mean loss", "carries", "share of the exponent")
+_BUDGET_COLUMNS = ("part of the mean loss", "carries", "share of the exponent")
+
+
+def _budget_rows(
+    whole: Interval, carries: dict[str, Interval], shares: dict[str, Interval]
+) -> Iterator[list[str | Text]]:
     for part in PARTS:
         share = shares[part]
-        table.add_row(
-            _PARTS[part],
-            _number(carries[part].estimate),
-            _estimate(share.estimate, share.lower, share.upper),
-        )
-    table.add_row("all", _estimate(whole.estimate, whole.lower, whole.upper), _number(1.0))
-    return table
+        estimate = _estimate(share.estimate, share.lower, share.upper)
+        yield [_PARTS[part], _number(carries[part].estimate), estimate]
+    yield ["all", _estimate(whole.estimate, whole.lower, whole.upper), _number(1.0)]
 
 
-def _exponents_table(verdict: Verdict) -> Table:
-    table = _table("exponent", "law", "measured", "expected", "K = ∞", left=2)
+_EXPONENT_COLUMNS = ("exponent", "law", "measured", "expected", "K = ∞")
+
+
+def _exponent_rows(verdict: Verdict) -> Iterator[list[str | Text]]:
     for name, one in verdict.exponents.items():
-        table.add_row(
-            name,
-            one.law,
-            _estimate(one.estimate, one.lower, one.upper),
-            _number(one.expected),
-            _number(one.expected_infinite),
-        )
-    return table
+        measured = _estimate(one.estimate, one.lower, one.upper)
+        yield [name, one.law, measured, _number(one.expected), _number(one.expected_infinite)]
 
 
 def _readable(table: pd.DataFrame) -> pd.DataFrame:
@@ -208,38 +214,49 @@ def _cell(value: object) -> str:
     return _UNKNOWN if value is None or value is pd.NA else str(value)
 
 
-def _blocks(table: pd.DataFrame, width: int) -> Iterator[Table]:
-    """Cut a table into blocks of columns that fit, each with the first column, so that no number is cut."""
-    columns = list(table.columns)
-    if not columns:
-        return
-    sizes = {
-        name: max(len(name), *map(len, table[name])) + 3 if len(table) else len(name) + 3 for name in columns
-    }
-    key, rest = columns[0], columns[1:]
-    while True:
-        taken: list[str] = []
-        used = sizes[key]
-        while rest and (used + sizes[rest[0]] <= width or not taken):
-            used += sizes[rest[0]]
+def _print_table(
+    console: Console,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str | Text]],
+    n_keys: int = 1,
+    left: int = 1,
+) -> None:
+    """Print a table, in blocks of columns where it is wider than the console, so that no number is cut.
+
+    Parameters
+    ----------
+    console : Console
+    columns : sequence of str
+        What stands above each.
+    rows : sequence of sequence of str or Text
+    n_keys : int, default 1
+        Columns, the first, that name a row, and stand in every block.
+    left : int, default 1
+        Columns, the first, that are set to the left.
+    """
+    cells = [[columns[i], *(row[i] for row in rows)] for i in range(len(columns))]
+    sizes = [max(cell_len(str(cell)) for cell in column) + _GAP for column in cells]
+    keys, rest = list(range(n_keys)), list(range(n_keys, len(columns)))
+    while rest:
+        taken = [*keys, rest.pop(0)]
+        while rest and sum(sizes[i] for i in [*taken, rest[0]]) - _GAP <= console.width - _INDENT:
             taken.append(rest.pop(0))
-        block = _table(*(name.replace("_", " ") for name in [key, *taken]))
-        for row in table[[key, *taken]].itertuples(index=False):
-            block.add_row(*row)
-        yield block
-        if not rest:
-            return
+        table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="dim")
+        for i in taken:
+            # Where even one column is too wide it is folded.
+            table.add_column(columns[i], justify="left" if i < left else "right", overflow="fold")
+        for row in rows:
+            table.add_row(*(row[i] for i in taken))
+        console.print(_indented(table))
 
 
-def _table(*columns: str, left: int = 1) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="dim")
-    for place, name in enumerate(columns):
-        table.add_column(name, justify="left" if place < left else "right", no_wrap=True)
-    return table
+_GAP = 3
+"""Columns of text between two columns of a table."""
+_INDENT = 2
 
 
 def _indented(what: Table | Text) -> Padding:
-    return Padding(what, (0, 0, 0, 2))
+    return Padding(what, (0, 0, 0, _INDENT))
 
 
 def _estimate(value: float | None, lower: float | None, upper: float | None) -> str:

@@ -206,7 +206,7 @@ def render_status(status: Status, console: "Console") -> None:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
     table.add_column("state", no_wrap=True)
     table.add_column("units", justify="right", no_wrap=True)
-    table.add_column("details")
+    table.add_column("details", overflow="fold")  # names of units are long, and are not to be cut
     for state, n_units, details in _rows(status):
         table.add_row(state, str(n_units), Text(details))
     console.print(table)

@@ -62,7 +62,7 @@ def several(trained, tmp_path):
 def drawn(monkeypatch):
     """Let one file stand for all figures, which take long and are tested elsewhere; it says what of."""
 
-    def save_figures(statistics, folder, *, format):
+    def save_figures(statistics, folder, *, format, description):
         path = Path(folder) / f"figure.{format}"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"alpha {statistics.base.alpha:g}, tau {statistics.tau}")
@@ -436,7 +436,7 @@ class TestFigures:
         result = run("figures", copied)
         paths = result.stdout.splitlines()
         assert result.stderr == ""
-        assert sorted(paths) == sorted(str(path) for path in (copied / "figures").iterdir())
+        assert sorted(paths) == sorted(str(path) for path in (copied / "figures").glob("*.png"))
         assert str(copied / "figures" / "learning_curves.png") in paths
         assert all(Path(path).read_bytes().startswith(b"\x89PNG") for path in paths)
 
@@ -452,20 +452,25 @@ class TestFigures:
     def test_of_one_slice_are_not_drawn_over_by_another(self, run, several):
         for alpha in ("0.2", "uniform"):
             run("figures", several, "--at", f"alpha={alpha}")
-        assert files(several / "figures") == [f"alpha={alpha}/figure.png" for alpha in ("0.2", "uniform")]
+        assert files(several / "figures") == [
+            f"alpha={alpha}/{name}" for alpha in ("0.2", "uniform") for name in ("figure.png", "figures.json")
+        ]
 
     @pytest.mark.usefixtures("drawn")
     def test_of_two_files_in_a_folder(self, run, ideal_nc, tmp_path):
         for name in ("one.nc", "two.hdf5"):
             run("figures", shutil.copy(ideal_nc, tmp_path / name))
-        assert files(tmp_path / "figures") == ["one/figure.png", "two.hdf5/figure.png"]
+        names = [f"{of}/{name}" for of in ("one", "two.hdf5") for name in ("figure.png", "figures.json")]
+        assert files(tmp_path / "figures") == names
 
     @pytest.mark.usefixtures("drawn")
     def test_of_several_slices_in_a_file(self, run, tmp_path):
         path = tmp_path / "two.nc"
         save_curves(combine([simulate("ideal", alpha=alpha, n_seeds=1) for alpha in (0.2, 0.4)]), path)
         run("figures", path, "--at", "alpha=0.4")
-        assert files(tmp_path / "figures") == ["two/alpha=0.4/figure.png"]
+        assert files(tmp_path / "figures") == [
+            f"two/alpha=0.4/{name}" for name in ("figure.png", "figures.json")
+        ]
 
     def test_no_such_format(self, fail, copied):
         line = fail("figures", copied, "--format", "gif", exit_code=2)
