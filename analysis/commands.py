@@ -252,7 +252,11 @@ class _Source:
 
 def _as_in_study(axis: str, value: float) -> float | str | None:
     words = {number: word for word, number in AXES[axis].items()}
-    return None if math.isnan(value) else words.get(value, value if axis == "alpha" else int(value))
+    if math.isnan(value):
+        return None
+    if value in words:
+        return words[value]
+    return value if axis == "alpha" else int(value)
 
 
 def _check_owner(file: Path, source: dict[str, Any]) -> None:

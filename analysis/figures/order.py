@@ -172,5 +172,5 @@ def _heading(width: int | None, seeds: NDArray[Any], confidence: float) -> str:
     if len(seeds) == 1:
         parts += [f"seed {seeds[0]}", "no intervals"]
     else:
-        parts += [f"{len(seeds)} seeds", f"{confidence:.0%} intervals"]
+        parts += [f"{len(seeds)} seeds", f"{100 * confidence:.6g}% intervals"]
     return ", ".join(parts)

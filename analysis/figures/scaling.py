@@ -93,7 +93,7 @@ def plot_scaling_fits(
     best = rivals[0]
     if best.fit is not None:
         band = forecast(best.fit, along[along >= x[~held_out].max()], confidence)
-        label = f"{confidence:.0%} forecast of {best.model}"
+        label = f"{100 * confidence:.6g}% forecast of {best.model}"
         color = _LINES[best.model][0]
         ax.fill_between(band.x, band.lower, band.upper, color=color, alpha=0.2, linewidth=0, label=label)
     ax.set_ylim(loss.min() / 1.5, loss.max() * 1.2)
@@ -171,7 +171,7 @@ def plot_windows(
     order = np.argsort(factor, kind="stable")  # the longest are the fewest, and on top
     ax.scatter(centre[order], exponent[order], c=factor[order], s=10, cmap=style.ORDERED_COLORS, norm=norm)
     label = f"{centre.size} window{'s' * (centre.size != 1)}"
-    label += f", {confidence:.0%} intervals over {len(loss)} seeds" if len(loss) > 1 else ""
+    label += f", {100 * confidence:.6g}% intervals over {len(loss)} seeds" if len(loss) > 1 else ""
     ax.plot([], [], "o", color="0.35", ms=3, label=label)
     for (name, function), color in zip((expected or {}).items(), style.THEORIES, strict=False):
         at, slope = _local_exponent(function, x, min_factor)

@@ -415,23 +415,60 @@ class TestTables:
         return use
 
     @pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM, errno.EROFS])
-    def test_that_may_not_be_written_are_no_failure(self, run, fail, copied, refused, number):
+    def test_that_may_not_be_written_are_no_failure(self, run, copied, refused, number):
         refused(number)
         result = run("analyze", copied)
         assert result.stdout.startswith("tiny: count INCONCLUSIVE")
         assert result.stderr == (
-            f"note: the tables are not kept, for {copied / 'analysis'} cannot be written; "
-            "--out names another folder\n"
+            f"note: the tables are not kept, for {copied / 'analysis'} cannot be written "
+            f"({os.strerror(number)}); --out names another folder\n"
         )
         # Where they were asked for, they are.
-        assert "there" in fail("analyze", copied, "--out", copied / "there", exit_code=1)
+        assert "there" in run("analyze", copied, "--out", copied / "there", exit_code=1).stderr
 
-    def test_that_find_the_disk_full_are_one(self, fail, copied, refused):
+    def test_that_find_the_disk_full_cost_no_answer(self, run, copied, refused):
         refused(errno.ENOSPC)
-        assert os.strerror(errno.ENOSPC) in fail("analyze", copied, exit_code=1)
+        assert os.strerror(errno.ENOSPC) in run("analyze", copied).stderr
+        result = run("analyze", copied, "--out", copied / "there", exit_code=1)
+        assert result.stdout.startswith("tiny: count INCONCLUSIVE")
+        assert os.strerror(errno.ENOSPC) in result.stderr
+        run("analyze", copied, "--out", copied / "there", "--strict", exit_code=4)
+
+    def test_of_another_setting_are_kept_beside(self, run, copied):
+        for options in ((), ("--tau", 0.2), ("--confidence", 0.995), ("--tau", 0.2, "--seed", 1)):
+            run("analyze", copied, *options)
+        folders = ["", "/confidence=0.995", "/tau=0.2", "/tau=0.2_seed=1"]
+        found = {str(file.parent) for file in (copied / "analysis").rglob("verdict.json")}
+        assert found == {f"{copied}/analysis{folder}" for folder in folders}
+
+    def test_of_something_else_are_not_replaced(self, run, fail, ideal_nc, tmp_path):
+        paths = [tmp_path / folder / "a.nc" for folder in ("x", "y")]
+        for path in paths:
+            path.parent.mkdir()
+            shutil.copy(ideal_nc, path)
+        out = ("--out", tmp_path / "out")
+        run("analyze", paths[0], *out)
+        run("analyze", paths[0], *out)
+        kept = json.loads((tmp_path / "out" / "verdict.json").read_text())
+        assert kept["path"] == str(paths[0])
+        assert kept["slice"] == {"alpha": 0.4, "n_subtasks": 64}
+        assert f"has those of path {paths[0]}, not {paths[1]}" in fail("analyze", paths[1], *out, exit_code=1)
+        assert "has those of tau 0.1, not 0.2" in fail("analyze", paths[0], *out, "--tau", 0.2, exit_code=1)
+        assert json.loads((tmp_path / "out" / "verdict.json").read_text()) == kept
 
 
 class TestFigures:
+    @pytest.mark.usefixtures("drawn")
+    def test_of_something_else_are_not_replaced(self, run, fail, ideal_nc, tmp_path):
+        path = shutil.copy(ideal_nc, tmp_path / "a.nc")
+        run("figures", path)
+        run("figures", path, "--tau", 0.2)
+        assert (tmp_path / "figures/a/tau=0.2/figure.png").read_text() == "alpha 0.4, tau 0.2"
+        assert (tmp_path / "figures/a/figure.png").read_text() == "alpha 0.4, tau 0.1"
+        run("figures", path, "--out", tmp_path / "out")
+        for other in ((ideal_nc,), (path, "--tau", 0.2)):
+            assert "has those of" in fail("figures", *other, "--out", tmp_path / "out", exit_code=1)
+
     def test_are_those_of_a_run_directory(self, run, copied):
         result = run("figures", copied)
         paths = result.stdout.splitlines()

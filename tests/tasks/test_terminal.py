@@ -96,6 +96,34 @@ class TestEcho:
         process = start(r"echo('\xe4 \u03b1 \u2265')", env=environment)
         assert process.communicate(timeout=60) == (printed, b"")
 
+    @pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+    def test_closed_streams(self, closed):
+        program = (
+            "from quanta.tasks.terminal import *; import sys; open_closed_streams(); echo(1); note('x'); "
+        )
+        done = subprocess.run(
+            ["sh", "-c", f'"$0" -W error -c "$1" {closed}', sys.executable, f"{program} sys.exit(4)"],
+            cwd=ROOT,
+            capture_output=True,
+            check=False,
+        )
+        out, err = (
+            (b"" if ">&-" in closed.replace("2>&-", "") else b"1\n"),
+            b"" if "2>" in closed else b"note: x\n",
+        )
+        assert (done.returncode, done.stdout, done.stderr) == (4, out, err)
+
+    def test_nobody_hears_notes_any_more(self):
+        with start("sys.stdin.read()\nnote('x')\nnote('y')\necho(3)", stdin=subprocess.PIPE) as process:
+            process.stderr.close()
+            process.stdin.close()
+            assert process.stdout.read() == b"3\n"
+            assert process.wait(timeout=60) == 0
+
+    def test_lines_end_with_what_is_on_them(self, capsys):
+        echo_rich(lambda console: console.print("a  \n\n  b   "))
+        assert capsys.readouterr().out == "a\n\n  b\n"
+
     def test_colours_are_kept(self, capsys):
         # Rich leaves them out where they are not asked for.
         echo_rich(lambda console: console.print("plain", style="red"))

@@ -1,5 +1,6 @@
 """The verdict as text, at eighty columns and at sixty."""
 
+import dataclasses
 import io
 
 import pytest
@@ -33,7 +34,7 @@ def test_the_answers_come_first_and_each_claim_has_its_line(verdict):
                 )
 
 
-@pytest.mark.parametrize("width", [80, 100])
+@pytest.mark.parametrize("width", [60, 80, 100])
 def test_no_number_is_cut(verdict, width):
     tables = tabulate(verdict.statistics, 0.9)
     for write in (
@@ -50,3 +51,19 @@ def test_details_say_why(verdict):
     for question in verdict.questions.values():
         for claim in question.claims:
             assert " ".join(claim.why.split()) in text
+
+
+def test_in_few_columns_tables_are_cut_into_blocks_and_lose_nothing(verdict):
+    wide, narrow = ("".join(printed(lambda c: render(verdict, c), width).split()) for width in (100, 24))
+    assert "…" not in narrow
+    for question in verdict.questions.values():
+        for claim in question.claims:
+            assert f"{claim.axis}:" in narrow
+    assert narrow.count("holds") >= wide.count("holds")
+    assert narrow.count("FAILS") >= wide.count("FAILS")
+
+
+@pytest.mark.parametrize(("share", "said"), [(0.9, "90%"), (0.995, "99.5%"), (0.9999999, "99.99999%")])
+def test_a_confidence_is_not_rounded(verdict, share, said):
+    told = dataclasses.replace(verdict, settings=verdict.settings | {"confidence": share})
+    assert f"intervals: {said}, " in " ".join(printed(lambda c: render(told, c)).split())
