@@ -1,0 +1,224 @@
+"""What a command works on: which slice is chosen, what it is, and whose its results are."""
+
+import functools
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from quanta.study.axes import ALPHA, N_TRAIN
+from quanta.tasks.terminal import AssignmentType, RealRange, note
+
+# Only click is imported here: `quanta --help` must not wait for xarray.
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from quanta import RunDirectory
+
+AXES: dict[str, Mapping[str, float]] = {
+    ALPHA.name: ALPHA.words,
+    "n_subtasks": {},
+    N_TRAIN.name: N_TRAIN.words,
+}
+"""What `--at` chooses by, and the words that stand for a number, as in a study."""
+
+USUAL: dict[str, float] = {"tau": 0.1, "confidence": 0.9, "seed": 0}
+"""The settings where nothing else is said."""
+
+At = tuple[tuple[str, float], ...]
+
+
+def _parse_at(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> At:
+    return tuple(_parse_choice(*value.partition("=")) for value in values)
+
+
+def _parse_old(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> At:
+    return tuple(_parse_choice(str(parameter.name), "=", value) for value in values)
+
+
+def _parse_choice(axis: str, equals: str, text: str) -> tuple[str, float]:
+    """Take what a study takes as a value, and return the number that Curves hold for it."""
+    from quanta.tasks.config import ConfigError
+    from quanta.tasks.toml import parse_value
+
+    axis, text = axis.strip(), text.strip()
+    if axis not in AXES or not equals:
+        raise click.BadParameter(
+            f"{axis + equals + text!r} is not AXIS=VALUE, where AXIS is one of {', '.join(AXES)}."
+        )
+    words = AXES[axis]
+    try:
+        value = parse_value(text)
+    except ConfigError as error:
+        raise click.BadParameter(f"{axis}: {error}") from None
+    if isinstance(value, str) and value in words:
+        return axis, words[value]
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return axis, float(value)
+    raise click.BadParameter(f"{axis} must be {' or '.join(['a number', *words])}, not {text!r}.")
+
+
+def _say(axis: str, value: float) -> str:
+    """Write a value of an axis as a study does, and as the names of units do."""
+    for word, number in AXES[axis].items():
+        if value == number:
+            return word
+    return str(float(value)) if axis == "alpha" else f"{value:.0f}"
+
+
+def slice_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Options of every command over a slice."""
+
+    @functools.wraps(command)
+    def with_old_names(*, at: At, alpha: At, n_train: At, **options: Any) -> None:
+        old = alpha + n_train
+        for axis, value in old:
+            note(f"--{axis.replace('_', '-')} will go; --at {axis}={_say(axis, value)} says the same")
+        command(at=at + old, **options)
+
+    for option in (
+        click.option("--alpha", multiple=True, hidden=True, callback=_parse_old),
+        click.option("--n-train", multiple=True, hidden=True, callback=_parse_old),
+        click.option(
+            "--tau",
+            type=RealRange(0, 1, min_open=True, max_open=True),
+            default=USUAL["tau"],
+            show_default=True,
+            help="Share of chance below which a subtask is learned.",
+        ),
+        click.option(
+            "--at",
+            type=AssignmentType(),
+            multiple=True,
+            metavar="AXIS=VALUE",
+            callback=_parse_at,
+            help="Which slice, if there are several, e.g. alpha=0.4, alpha=uniform or n_train=online.",
+        ),
+    ):
+        with_old_names = option(with_old_names)
+    return with_old_names
+
+
+@dataclass(frozen=True)
+class Source:
+    """Whose results are: every one of them says so, and so do the folders that they are put into."""
+
+    path: Path
+    slice: dict[str, float]
+    told: list[str]
+    """The values that tell the slice from others that there are."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Turn into what `json.dumps` takes."""
+        values = {axis: _as_in_study(axis, value) for axis, value in self.slice.items()}
+        return {"path": str(self.path.absolute()), "slice": values}
+
+    def describe(self, tau: float) -> str:
+        """Say it in a line that depends on no machine."""
+        values = [f"{axis}={_say(axis, value)}" for axis, value in self.slice.items()]
+        return ", ".join([self.path.name, *values, f"tau={tau!r}"])
+
+    def folder(self, kind: str, **settings: float) -> Path:
+        """Where results go: into their run directory, or beside their file, and not over others.
+
+        The folder names what is not set as usual, as it does a slice that is not alone.
+        """
+        from quanta.store.run_directory import inside
+
+        name = "_".join(self.told + [f"{k}={value!r}" for k, value in settings.items() if value != USUAL[k]])
+        below = [kind] if self.path.is_dir() else [kind, self.path.name.removesuffix(".nc")]
+        parent = self.path if self.path.is_dir() else self.path.parent
+        return inside(parent, *below, *([name] if name else []))
+
+
+def _as_in_study(axis: str, value: float) -> float | str | None:
+    words = {number: word for word, number in AXES[axis].items()}
+    if math.isnan(value):
+        return None
+    if value in words:
+        return words[value]
+    return value if axis == "alpha" else int(value)
+
+
+def check_owner(file: Path, source: dict[str, Any]) -> None:
+    """Check that results of something else, which a file beside them says, will not be replaced.
+
+    Raises
+    ------
+    ClickException
+        If they would be.
+    """
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+        there = {name: (found | found.get("settings", {}))[name] for name in source}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):  # nothing says whose it is
+        return
+    for name, value in source.items():
+        if there[name] != value:
+            raise click.ClickException(
+                f"--out must be empty or hold results of the same: {file.parent} has those of "
+                f"{name} {there[name]}, not {value}"
+            )
+
+
+def load_slice(path: Path, at: At) -> "tuple[xr.Dataset, Source]":
+    """Load the slice that is asked for, and say whose its results are."""
+    from quanta import RunDirectory, load
+    from quanta.analysis import select
+
+    asked = dict(at)
+    if len(asked) < len(at):
+        raise click.UsageError("--at must choose a value of each axis once")
+
+    curves = None if path.is_dir() else load(path)
+    there = _axes_of_run(RunDirectory(path)) if curves is None else _axes_of(curves)
+    chosen = {axis: _choose(axis, there[axis], asked.get(axis)) for axis in ("alpha", "n_subtasks")}
+    if "n_train" in asked:  # a resource, all of which is in a slice
+        chosen["n_train"] = _choose("n_train", there["n_train"], asked["n_train"])
+
+    if curves is None:  # of which other slices need not be trained, nor fit in memory
+        curves = RunDirectory(path).load(alpha=chosen["alpha"], n_subtasks=chosen["n_subtasks"])
+    _tell_missing(curves.attrs)
+    told = [f"{axis}={_say(axis, value)}" for axis, value in chosen.items() if len(there[axis]) > 1]
+    return select(curves, chosen["alpha"], chosen.get("n_train")), Source(path, chosen, told)
+
+
+def _axes_of(curves: "xr.Dataset") -> dict[str, list[float]]:
+    """List what there is on each axis in curves."""
+    return {
+        "alpha": curves["alpha"].values.tolist(),
+        "n_train": curves["n_train"].values.tolist(),
+        "n_subtasks": [curves.sizes["subtask"]],
+    }
+
+
+def _axes_of_run(run: "RunDirectory") -> dict[str, list[float]]:
+    """List what there is on each axis of the study of a run directory, be it trained or not."""
+    places = [unit.coordinates | {"n_subtasks": unit.task.n_subtasks} for unit in run.study.units()]
+    return {axis: sorted({place[axis] for place in places}) for axis in AXES}
+
+
+def _choose(axis: str, values: list[float], asked: float | None) -> float:
+    if asked is None and len(values) == 1:
+        return values[0]
+    found = ", ".join(_say(axis, value) for value in values)
+    if asked is None:
+        raise click.UsageError(f"--at {axis}=VALUE must choose one: there are {found}")
+    for value in values:
+        if math.isclose(value, asked, rel_tol=1e-9) or (math.isnan(value) and math.isnan(asked)):
+            return value
+    raise click.UsageError(f"--at {axis} must be one of {found}, not {_say(axis, asked)}")
+
+
+def _tell_missing(attributes: dict[Any, Any]) -> None:
+    if attributes.get("left_out"):
+        note(f"left out: {attributes['left_out']}")
+    n_missing = attributes.get("units_missing", 0)
+    if n_missing:
+        names = attributes.get("missing_units", "").split()
+        some = f": {', '.join(names[:3])}{', ...' * (len(names) > 3)}" if names else ""
+        note(f"units that are not done: {n_missing}; the seeds they belong to are left out{some}")
