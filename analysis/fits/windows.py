@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from quanta.analysis.fits.power_laws import check_points
+from quanta.analysis.records import Record
 
 Array = NDArray[np.float64]
 
@@ -18,7 +19,7 @@ _ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
-class Windows:
+class Windows(Record):
     """A power law in every window of x, by lower end, then upper.
 
     Attributes

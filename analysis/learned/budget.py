@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quanta.analysis.axes import Trace
+from quanta.analysis.records import Record
 
 Array = NDArray[np.float64]
 
@@ -41,7 +42,7 @@ Weights = Literal["neighbours", "ends"]
 
 
 @dataclass(frozen=True, eq=False)
-class Budget:
+class Budget(Record):
     """The parts of the loss along an axis, and of its exponent.
 
     Attributes

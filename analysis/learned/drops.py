@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from quanta.analysis.records import Record
+
 Array = NDArray[np.float64]
 
 FACTOR = 10.0
@@ -26,7 +28,7 @@ that is asked about, on a log scale, is left to evaluations."""
 
 
 @dataclass(frozen=True, eq=False)
-class Drops:
+class Drops(Record):
     """How sharply the subtasks of one network fell.
 
     Attributes

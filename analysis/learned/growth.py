@@ -16,6 +16,7 @@ from scipy import special
 
 from quanta.analysis.fits.censored import fit_censored_power_law
 from quanta.analysis.fits.errors import NoEstimate
+from quanta.analysis.records import Record
 
 Array = NDArray[np.float64]
 
@@ -31,7 +32,7 @@ ROUNDINGS = (0.0, 0.5)
 
 
 @dataclass(frozen=True, eq=False)
-class TimeLaw:
+class TimeLaw(Record):
     """The law x_k ∝ p_k^-β of one network in each seed; NaN where it is not known.
 
     Attributes

@@ -21,6 +21,8 @@ from scipy.optimize import isotonic_regression
 from quanta.analysis import axes
 from quanta.analysis.axes import Axis, Trace
 from quanta.analysis.learned.slices import as_slice
+from quanta.analysis.records import Record
+from quanta.curves.numerics import own_errors
 
 Array = NDArray[np.float64]
 
@@ -43,7 +45,7 @@ is learned rests at a twentieth of it or less."""
 
 
 @dataclass(frozen=True, eq=False)
-class Left:
+class Left(Record):
     """What is left of the loss in one slice.
 
     Attributes
@@ -126,6 +128,7 @@ def halfway(step: Array, share: NDArray[Any], at: float) -> Array:
     return np.asarray((1 - part) * share[after - 1] + part * share[after], dtype=np.float64)
 
 
+@own_errors
 def measure_left(curves: xr.Dataset, metric: str = "loss") -> Left:
     """Make every learning curve of a slice monotone, as a share of chance.
 

@@ -19,6 +19,7 @@ from quanta.analysis.verdict.exponents import Exponent, exponents
 from quanta.analysis.verdict.growth import claim_beta, claim_gamma, claim_order
 from quanta.analysis.verdict.statistics import TAUS, AtTau, Statistics, measure
 from quanta.analysis.verdict.tables import Parts, sum_up_budgets
+from quanta.curves.numerics import own_errors
 from quanta.tasks.config import one_line
 
 SCHEMA = 2
@@ -123,6 +124,7 @@ class Verdict:
         return plain
 
 
+@own_errors
 def judge(
     curves: xr.Dataset,
     *,

@@ -40,6 +40,8 @@ from quanta.analysis.learned.times import (
     learning_times,
     time_bounds,
 )
+from quanta.analysis.records import Record
+from quanta.curves.numerics import own_errors
 
 Array = NDArray[np.float64]
 
@@ -48,7 +50,7 @@ TAUS = (0.05, 0.1, 0.2, 0.5)
 
 
 @dataclass(frozen=True, eq=False)
-class AtTau:
+class AtTau(Record):
     """The statistics that depend on what counts as learned.
 
     Attributes
@@ -178,7 +180,7 @@ class AtTau:
 
 
 @dataclass(frozen=True, eq=False)
-class Base:
+class Base(Record):
     """The statistics that do not depend on τ.
 
     Attributes
@@ -224,7 +226,7 @@ class Base:
 
 
 @dataclass(frozen=True, eq=False)
-class Statistics:
+class Statistics(Record):
     """All statistics of a slice.
 
     Attributes
@@ -246,6 +248,7 @@ class Statistics:
         return self.by_tau[self.tau]
 
 
+@own_errors
 def measure(
     curves: xr.Dataset,
     tau: float = TAU,

@@ -14,6 +14,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from quanta._version import __version__
+from quanta.curves.numerics import own_errors
 from quanta.curves.schema import (
     AXES,
     SCHEMA,
@@ -49,6 +50,7 @@ _ALONG_ONE = (("n_train",), ("width",), ("step",))
 _converted: dict[int, tuple[Callable[[], xr.Dataset | None], xr.Dataset | None]] = {}
 
 
+@own_errors
 def as_curves(data: xr.Dataset) -> xr.Dataset:
     """Bring a dataset into the schema of Curves.
 
