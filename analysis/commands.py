@@ -75,7 +75,7 @@ def _list_worlds(ctx: click.Context, parameter: click.Parameter, value: bool) ->
     show_default=True,
     help="Number of subtasks K.",
 )
-@click.option("--n-seeds", type=WholeRange(1, 1000), default=3, show_default=True, help="Independent draws.")
+@click.option("--n-seeds", type=WholeRange(1, 1000), default=5, show_default=True, help="Independent draws.")
 @click.option("--steps", type=WholeRange(1, 10**9), default=6000, show_default=True, help="The last step.")
 @click.option(
     "--scatter",
