@@ -31,7 +31,7 @@ def saved(small, tmp_path_factory):
 def written(monkeypatch):
     """Write no files, and keep which would have been."""
     names = []
-    monkeypatch.setattr(style, "write", lambda figure, path, format: names.append(path.name))
+    monkeypatch.setattr(style, "write", lambda figure, path, *_: names.append(path.name))
     return names
 
 
@@ -118,3 +118,13 @@ def test_every_figure_is_public():
     assert all(getattr(analysis, draw.__name__) is draw for draw in drawn)
     public = {name for name in analysis.__all__ if name.startswith("plot_")}
     assert public == {draw.__name__ for draw in drawn} | {"plot_learning_curves"}
+
+
+@pytest.mark.parametrize(
+    ("format", "said"),
+    [("png", b"Description\0of x.nc"), ("svg", b"<dc:description>of x.nc<"), ("pdf", b"/Subject (of x.nc)")],
+)
+def test_a_file_says_what_it_is_of(format, said, tmp_path):
+    for name, description in (("with", "of x.nc"), ("without", "")):
+        style.write(style.new_axes().figure, tmp_path / name, format, description)
+        assert (said in (tmp_path / name).read_bytes()) == bool(description)
