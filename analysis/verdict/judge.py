@@ -161,7 +161,7 @@ def judge(
         raise ValueError(f"confidence must be between 0 and 1, not {confidence!r}")
     statistics = measure(curves, tau, taus)
     questions = {name: answer(statistics, name, confidence) for name in QUESTIONS}
-    left = statistics.base.left
+    left, alpha = statistics.base.left, _named_alpha(statistics)
     return Verdict(
         study=_study_name(curves.attrs.get("study")),
         outcome=_join([question.outcome for question in questions.values()]),
@@ -169,7 +169,7 @@ def judge(
         budget=sum_up_budgets(statistics, confidence),
         exponents=exponents(statistics, confidence, seed),
         settings={
-            "alpha": "uniform" if statistics.base.alpha == -1 else statistics.base.alpha,
+            "alpha": "uniform" if alpha == -1 else alpha,
             "n_train": ["online" if math.isinf(n) else int(n) for n in left.n_train],
             "n_subtasks": left.frequency.size,
             "n_seeds": left.seed.size,
@@ -260,10 +260,19 @@ def _reason(outcome: Outcome, claims: Sequence[Claim]) -> str:
     return "; ".join(f"{one} {verb}" for one in named) + "."
 
 
+def _named_alpha(statistics: Statistics) -> float:
+    """α as the curves name it, be their frequencies of it or not."""
+    return float(statistics.base.curves["alpha"].values.item())
+
+
 def _notes(statistics: Statistics) -> list[str]:
     left = statistics.base.left
     left_out = statistics.base.curves.attrs.get("left_out")
     notes = [f"left out: {left_out}"] if left_out else []
+    alpha = _named_alpha(statistics)
+    if math.isnan(statistics.base.alpha) and not math.isnan(alpha):
+        law = "equal" if alpha == -1 else f"∝ (k + offset)^-{1 + alpha:g}"
+        notes.append(f"frequencies are not {law}, as α = {alpha:g} says, so that nothing is expected from it")
     if left.chance_source == "measured":
         notes.append(f"chance was measured where subtasks stay unlearned: {left.chance[0]:.3g} bits")
     if left.chance_source == "assumed":

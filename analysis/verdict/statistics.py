@@ -42,6 +42,7 @@ from quanta.analysis.learned.times import (
 )
 from quanta.analysis.records import Record
 from quanta.curves.numerics import own_errors
+from quanta.tasks.frequencies import is_zipf
 
 Array = NDArray[np.float64]
 
@@ -188,7 +189,8 @@ class Base(Record):
     curves : Dataset
         What was measured.
     alpha : float
-        Quanta exponent of the frequencies; -1 if they are equal, NaN if not known.
+        Quanta exponent of the frequencies; -1 if they are equal, NaN if it is not known or they are not those
+        of the α that the curves name.
     left : Left
     traces : dict of str to Trace
         Of every resource along which there are three places or more, by its name.
@@ -282,13 +284,19 @@ def measure(
     found = {axis.name: trace(left, axis) for axis in resources}
     base = Base(
         curves=curves,
-        alpha=float(curves["alpha"].values.item()),
+        alpha=_alpha_of(left.frequency, float(curves["alpha"].values.item())),
         left=left,
         traces={name: one for name, one in found.items() if one.is_a_curve},
         drops={metric: _drops(curves, left, metric) for metric in METRICS if metric in curves},
     )
     by_tau = {one: AtTau(one, learning_times(left, one), base) for one in sorted({tau, *taus})}
     return Statistics(base, tau, by_tau)
+
+
+def _alpha_of(frequency: Array, alpha: float) -> float:
+    """α, where the frequencies are those of it; NaN otherwise, since no prediction follows from it then."""
+    known = math.isfinite(alpha) and alpha >= -1 and is_zipf(frequency, alpha)
+    return alpha if known else math.nan
 
 
 def _drops(curves: xr.Dataset, left: Left, metric: str) -> list[Drops]:

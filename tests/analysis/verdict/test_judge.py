@@ -614,6 +614,13 @@ class TestNotes:
         """One network, of which there is as much to say."""
         return brief.isel(seed=[0], width=[0])
 
+    @pytest.mark.parametrize("alpha", [1.4, -1.0])
+    def test_frequencies_that_are_not_those_of_alpha(self, network, alpha):
+        found = judge(network.assign_coords(alpha=alpha), taus=())
+        assert any(note.startswith("frequencies are not") for note in found.notes)
+        assert found.exponents["alpha_S"].expected_infinite is None
+        assert found.settings["alpha"] == ("uniform" if alpha == -1 else alpha)
+
     def test_losses_in_nats(self, network):
         nats = network.assign({name: network[name] * math.log(2) for name in ("loss", "mean_loss")})
         assert "ln 2" in self.notes(nats.drop_vars("chance"))
