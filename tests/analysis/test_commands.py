@@ -82,7 +82,7 @@ class TestSimulate:
         path = tmp_path / "new" / f"{world}.nc"
         result = run("simulate", world, "--out", path)
         assert (result.stdout, result.stderr) == (f"{path}\n", "")
-        xr.testing.assert_identical(load(path), simulate(world))
+        xr.testing.assert_identical(load(path), simulate(world, n_seeds=5))
         analyzed = run("analyze", path).stdout
         assert analyzed.startswith(f"simulated-{world}: ")
         assert "K = 64" in analyzed

@@ -266,7 +266,7 @@ class TestStatus:
         opened = []
 
         def open_and_tell(path, **options):
-            opened.append(path)
+            opened.append(Path(path))
             return safe_open(path, **options)
 
         monkeypatch.setattr("quanta.tasks.tensors.safe_open", open_and_tell)
