@@ -161,7 +161,9 @@ def installed(wheel, tmp_path):
     return tmp_path / "installed"
 
 
-@pytest.fixture(params=["nothing", "modules", "packages"])
+@pytest.fixture(
+    params=[*(pytest.param(kind, marks=pytest.mark.slow) for kind in ("nothing", "modules")), "packages"]
+)
 def folders(request, tmp_path):
     """A folder to work in and one that is searched first, with what others call as the sources are called."""
     paths = tmp_path / "work", tmp_path / "first"

@@ -93,7 +93,9 @@ def sweep(study, path):
 
 
 @pytest.mark.filterwarnings("ignore:Anomaly Detection:UserWarning")
-@pytest.mark.parametrize("path", ["compiled", "torch", "deep"])
+@pytest.mark.parametrize(
+    "path", ["compiled", *(pytest.param(path, marks=pytest.mark.slow) for path in ("torch", "deep"))]
+)
 def test_training(tiny_study, tmp_path, setting, path, request):
     request.getfixturevalue("no_kernel" if path == "torch" else "compiler")
     values = {"seed": (0,), "n_train": (50, "online")}
