@@ -108,12 +108,12 @@ class TestEnvironment:
         fail("train", tiny_toml, env={"QUANTA_TRAIN_DEVICE": "cpu\n"}, exit_code=2)
         assert list(here.iterdir()) == []
 
-    def test_a_choice_of_a_slice(self, run, fail, finished):
+    def test_a_choice_of_a_slice(self, run, fail, copied):
         for text in ("alpha = 0.4", "alpha=0.4\nn_train = online\n", "n_subtasks=0x4 alpha=4e-1"):
-            assert run("analyze", finished, env={"QUANTA_ANALYZE_AT": text}).stdout.startswith("tiny: ")
+            assert run("analyze", copied, env={"QUANTA_ANALYZE_AT": text}).stdout.startswith("tiny: ")
         for text in ("alpha=0.4\nn_train", "alpha=[0.4", "alpha=0.4 junk"):
-            fail("analyze", finished, env={"QUANTA_ANALYZE_AT": text}, exit_code=2)
-        assert "expected one value" in fail("analyze", finished, "--at", "alpha=0.4\nx=1", exit_code=2)
+            fail("analyze", copied, env={"QUANTA_ANALYZE_AT": text}, exit_code=2)
+        assert "expected one value" in fail("analyze", copied, "--at", "alpha=0.4\nx=1", exit_code=2)
 
     def test_options_take_what_a_study_takes(self, run, parse_json, here):
         made = run("generate", "t", "-K", "0x3", "-k", "[1, 2,\n3]", "--alpha", '"uniform"', "--json").stdout
