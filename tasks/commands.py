@@ -129,14 +129,16 @@ def generate(
 
     if samples is None and sample_seed is not None:
         raise click.UsageError("--sample-seed is for --samples, and no samples were asked for")
-    if samples is not None:
-        sample_seed = sample_seed or 0
     spec = TaskSpec.parse(
         {"n_subtasks": n_subtasks, "n_bits": n_bits, "k": k, "alpha": alpha, "offset": offset}
     )
     spec.check_samples(samples or 0)
     task = MultitaskSparseParity(spec, seed)
-    task.save(path, task.draw_handout(samples, sample_seed or 0) if samples else None, sample_seed)
+    sample = None
+    if samples is not None:
+        sample_seed = sample_seed or 0
+        sample = task.draw_handout(samples, sample_seed)
+    task.save(path, sample, sample_seed)
     made = {
         "schema": 1,
         "path": str(path),

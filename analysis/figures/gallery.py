@@ -24,7 +24,7 @@ from quanta.analysis.figures.scaling import plot_scaling_fits, plot_windows
 from quanta.analysis.figures.times import plot_drift, plot_learning_times
 from quanta.analysis.theories.multilinear import Multilinear
 from quanta.analysis.verdict.statistics import Statistics
-from quanta.curves.numerics import own_errors
+from quanta.tasks.numerics import own_errors
 
 Drawing = Callable[[Statistics], Axes | Figure]
 
@@ -72,7 +72,7 @@ def drawings(statistics: Statistics) -> Iterator[tuple[str, Drawing]]:
                 yield f"{name}_{axis.name}", partial(draw, axis=axis, **options)
 
 
-@own_errors
+@own_errors()
 def save_figures(
     data: Data, folder: str | os.PathLike[str], *, format: style.Format = "png", description: str = ""
 ) -> list[Path]:

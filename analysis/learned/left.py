@@ -22,7 +22,7 @@ from quanta.analysis import axes
 from quanta.analysis.axes import Axis, Trace
 from quanta.analysis.learned.slices import as_slice
 from quanta.analysis.records import Record
-from quanta.curves.numerics import own_errors
+from quanta.tasks.numerics import own_errors
 
 Array = NDArray[np.float64]
 
@@ -128,7 +128,7 @@ def halfway(step: Array, share: NDArray[Any], at: float) -> Array:
     return np.asarray((1 - part) * share[after - 1] + part * share[after], dtype=np.float64)
 
 
-@own_errors
+@own_errors()
 def measure_left(curves: xr.Dataset, metric: str = "loss") -> Left:
     """Make every learning curve of a slice monotone, as a share of chance.
 

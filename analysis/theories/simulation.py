@@ -16,8 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 from quanta.analysis.theories.protocol import Theory, World
 from quanta.analysis.theories.worlds import RESIDUE, UNLEARNED, find_world
 from quanta.curves.dataset import make_curves
-from quanta.curves.numerics import own_errors
 from quanta.tasks.frequencies import uniform_frequencies, zipf_frequencies
+from quanta.tasks.numerics import own_errors
 from quanta.tasks.spec import CHANCE_BITS
 
 Array = NDArray[np.float64]
@@ -44,7 +44,7 @@ EVALUATION_NOISE = 0.03
 """Standard deviation of a log loss measured on 256 samples; in the demo .02 to .04."""
 
 
-@own_errors
+@own_errors()
 def simulate(
     world: str | World | Theory,
     *,
@@ -164,7 +164,7 @@ def simulate(
     )
 
 
-@own_errors
+@own_errors()
 def simulate_like(
     theory: Theory,
     frequency: ArrayLike,

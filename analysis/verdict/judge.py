@@ -19,8 +19,8 @@ from quanta.analysis.verdict.exponents import Exponent, exponents
 from quanta.analysis.verdict.growth import claim_beta, claim_gamma, claim_order
 from quanta.analysis.verdict.statistics import TAUS, AtTau, Statistics, measure
 from quanta.analysis.verdict.tables import Parts, sum_up_budgets
-from quanta.curves.numerics import own_errors
 from quanta.tasks.config import one_line
+from quanta.tasks.numerics import own_errors
 
 SCHEMA = 2
 """Version of the JSON that `Verdict.to_dict` returns."""
@@ -124,7 +124,7 @@ class Verdict:
         return plain
 
 
-@own_errors
+@own_errors()
 def judge(
     curves: xr.Dataset,
     *,

@@ -41,8 +41,8 @@ from quanta.analysis.learned.times import (
     time_bounds,
 )
 from quanta.analysis.records import Record
-from quanta.curves.numerics import own_errors
 from quanta.tasks.frequencies import is_zipf
+from quanta.tasks.numerics import own_errors
 
 Array = NDArray[np.float64]
 
@@ -250,7 +250,7 @@ class Statistics(Record):
         return self.by_tau[self.tau]
 
 
-@own_errors
+@own_errors()
 def measure(
     curves: xr.Dataset,
     tau: float = TAU,

@@ -20,7 +20,7 @@ from quanta.analysis.learned.times import time_bounds
 from quanta.analysis.theories.quanta import FiniteK
 from quanta.analysis.verdict.growth import nearest_law
 from quanta.analysis.verdict.statistics import AtTau, Statistics
-from quanta.curves.numerics import own_errors
+from quanta.tasks.numerics import own_errors
 
 FALLS = (FALL / 2, FALL, 2 * FALL)
 """Shares lost since half the steps by which half-learned subtasks count as falling: the usual, half and twice
@@ -325,7 +325,7 @@ def tabulate_widths(statistics: Statistics, confidence: float) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-@own_errors
+@own_errors()
 def tabulate(statistics: Statistics, confidence: float) -> dict[str, pd.DataFrame]:
     """Make every table beside a verdict, by the name of its file."""
     times = statistics.here.times

@@ -5,6 +5,7 @@ put right; what cannot is refused, by name and value.
 """
 
 import math
+import operator
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +15,6 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from quanta._version import __version__
-from quanta.curves.numerics import own_errors
 from quanta.curves.schema import (
     AXES,
     SCHEMA,
@@ -24,6 +24,7 @@ from quanta.curves.schema import (
     validate,
     weighted_mean_loss,
 )
+from quanta.tasks.numerics import own_errors
 
 DEFAULTS = {"alpha": math.nan, "n_train": math.inf, "seed": 0, "width": 1}
 """What an axis of length one holds that curves do not speak of: not known, online, and the only ones."""
@@ -47,10 +48,10 @@ ATTRIBUTES = ("schema", "version", "study", "units_missing", "missing_units", "l
 
 _LOSSES = ("loss", "mean_loss", "chance")
 _ALONG_ONE = (("n_train",), ("width",), ("step",))
-_converted: dict[int, tuple[Callable[[], xr.Dataset | None], xr.Dataset | None]] = {}
+_converted: dict[int, tuple[Callable[[], xr.Dataset | None], list[Any], xr.Dataset | None]] = {}
 
 
-@own_errors
+@own_errors()
 def as_curves(data: xr.Dataset) -> xr.Dataset:
     """Bring a dataset into the schema of Curves.
 
@@ -69,7 +70,8 @@ def as_curves(data: xr.Dataset) -> xr.Dataset:
     -------
     Dataset
         Curves in memory; the same object if nothing had to be done. Of an object that was brought here
-        before, what became of it then: whoever changes values in it must make a new one.
+        before, what became of it then, unless a variable was replaced; numbers that are changed within one
+        are not noticed.
 
     Raises
     ------
@@ -77,8 +79,8 @@ def as_curves(data: xr.Dataset) -> xr.Dataset:
         If something cannot be put right; names the variable, what was expected and what was found.
     """
     before = _converted.get(id(data))
-    if before is not None and before[0]() is data:
-        return data if before[1] is None else before[1]
+    if before is not None and before[0]() is data and _is_same(before[1], _held(data)):
+        return data if before[2] is None else before[2]
     found = validate(_convert(data))
     remember(data, found)
     remember(found, found)
@@ -90,7 +92,16 @@ def remember(data: xr.Dataset, curves: xr.Dataset) -> None:
     key = id(data)
     of_data = weakref.ref(data, lambda _: _converted.pop(key, None))
     # Held by itself it would never go.
-    _converted[key] = of_data, None if curves is data else curves
+    _converted[key] = of_data, _held(data), None if curves is data else curves
+
+
+def _held(data: xr.Dataset) -> list[Any]:
+    """List what a dataset holds, and in which units: other variables may be put into it later."""
+    return [part for variable in data.variables.values() for part in (variable, variable.attrs.get("units"))]
+
+
+def _is_same(before: list[Any], now: list[Any]) -> bool:
+    return len(before) == len(now) and all(map(operator.is_, before, now))
 
 
 def _convert(data: xr.Dataset) -> xr.Dataset:

@@ -127,10 +127,9 @@ class Checkpoint:
             if metadata.get("sha256") != _digest(state):
                 raise ValueError("its checksum is not that of its contents")
             # Those from before the head told seconds have none.
+            seconds = repr(float(state["seconds"]))
             unknown = set(metadata) - {"format", "unit", "n_steps", "seconds", "sha256"}
-            if unknown or metadata.get("seconds", repr(float(state["seconds"]))) != repr(
-                float(state["seconds"])
-            ):
+            if unknown or metadata.get("seconds", seconds) != seconds:
                 raise ValueError("its head and its contents differ")
         except PermissionError:
             raise

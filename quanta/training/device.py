@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from quanta.study.size import check_fits
 from quanta.study.spec import UnitSpec
 from quanta.tasks.config import ConfigError
 from quanta.tasks.memory import memory_size
+from quanta.tasks.numerics import own_errors
 from quanta.tasks.processors import processor_quota
 from quanta.training.kernel import working_memory
 from quanta.training.population import Population
@@ -127,7 +127,7 @@ def own_settings() -> Iterator[None]:
         torch.enable_grad(),
         torch.autocast("cpu", enabled=False),
         torch.autocast("cuda", enabled=False),
-        np.errstate(divide="warn", over="warn", under="ignore", invalid="warn"),  # as numpy begins
+        own_errors(),
     ):
         yield
 

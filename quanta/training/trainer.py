@@ -321,6 +321,7 @@ class Trainer:
         return torch.Generator(self.device).manual_seed(derive_seed(self.unit.seed, stream))
 
 
+@own_settings()
 def train_unit(
     unit: UnitSpec,
     device: torch.device | str = "cpu",
@@ -354,18 +355,6 @@ def train_unit(
     StoppedError
         If it was asked to stop.
     """
-    with own_settings():
-        return _train(unit, device, on_progress, keeper, should_stop)
-
-
-def _train(
-    unit: UnitSpec,
-    device: torch.device | str,
-    on_progress: Callable[[int], None] | None,
-    keeper: Keeper | None,
-    should_stop: Callable[[], bool] | None,
-) -> TrainedUnit:
-    """Train a unit as `train_unit` does, whose settings of the libraries are ours."""
     trainer = Trainer(unit, device)
     if keeper is not None and keeper.restore(trainer) and on_progress is not None:
         on_progress(trainer.n_steps)

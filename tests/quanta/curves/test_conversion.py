@@ -139,6 +139,15 @@ class TestPutRight:
         save_curves(found, tmp_path / "a.nc")
         xr.testing.assert_identical(load_curves(tmp_path / "a.nc"), curves)
 
+    def test_what_is_put_in_place_of_a_variable_is_seen(self, curves):
+        other = curves.transpose(*AXES[::-1])
+        before = as_curves(other)
+        other["loss"] = other["loss"] * 0.5
+        np.testing.assert_allclose(as_curves(other)["loss"], 0.5 * before["loss"], rtol=1e-6)
+        other["loss"].attrs["units"] = "dB"
+        with pytest.raises(CurvesError, match="units of bit or nat"):
+            as_curves(other)
+
     def test_is_done_once(self, curves):
         other = curves.transpose(*AXES[::-1])
         found = as_curves(other)
