@@ -13,7 +13,7 @@ from quanta.study.spec import load_study
 from quanta.sweep.units import run_sweep
 from quanta.training import gather
 from quanta.training import population as population_module
-from quanta.training.kernel import find_compiler
+from quanta.training.compilation import find_compiler
 
 TINY = """
 name = "tiny"

@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional
 
+from quanta.training import compilation
 from quanta.training import kernel as kernel_module
 from quanta.training import population as population_module
 from quanta.training.kernel import LadderKernel
@@ -220,7 +221,7 @@ PRODUCTS = VECTORS | {"AVX-512 with tiles": ("amx_bf16", ("-DTILES",))}
 
 
 def has(flag):
-    return flag in kernel_module._processor().split()
+    return flag in compilation.processor().split()
 
 
 def compile_with(options, monkeypatch):
@@ -490,7 +491,7 @@ class TestCompilation:
             raise RuntimeError("Could not determine home directory.")
 
         monkeypatch.delenv("XDG_CACHE_HOME")
-        monkeypatch.setattr(kernel_module.Path, "home", fail)
+        monkeypatch.setattr(compilation.Path, "home", fail)
         self.check_refused(match="no folder for compiled code")
 
     def check_refused(self, match):
@@ -565,7 +566,7 @@ class TestCompilation:
         self.make_kernel()
         kernel_module._load.cache_clear()
         n_calls = calls()
-        monkeypatch.setattr(kernel_module, "_processor", lambda: "another")
+        monkeypatch.setattr(compilation, "processor", lambda: "another")
         self.make_kernel()
         assert calls() > n_calls
 
