@@ -187,23 +187,19 @@ def analyze(
     record = {"schema": record["schema"], "study": record["study"], **source.to_dict(), **record}
 
     # Before anything is printed: whoever reads may have seen enough after one line.
-    lost = ""
+    lost = False
     if folder is not None:
         try:
             _store(record, tables, folder)
         except OSError as error:
-            lost = f"the tables are not kept, for {folder} cannot be written"
-            if out is None:
-                note(f"{lost} ({error.strerror}); --out names another folder")
-            else:
-                lost = f"Error: {lost}: {error}"
+            lost = True
+            hint = "; --out names another folder" if out is None else ""
+            note(f"the tables are not kept, for {folder} cannot be written ({error.strerror}){hint}")
     if as_json:
         echo_json(record)
     else:
         _print(verdict, tables, details)
 
-    if out is not None and lost:
-        echo(lost, err=True)
     asked = [verdict.outcome] * strict + [verdict.questions["count"].outcome] * strict_count
     if any(outcome != "supported" for outcome in asked):
         sys.exit(EXIT_NOT_HELD)

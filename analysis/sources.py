@@ -64,10 +64,8 @@ def _parse_choice(axis: str, equals: str, text: str) -> tuple[str, float]:
 
 def _say(axis: str, value: float) -> str:
     """Write a value of an axis as a study does, and as the names of units do."""
-    for word, number in AXES[axis].items():
-        if value == number:
-            return word
-    return str(float(value)) if axis == "alpha" else f"{value:.0f}"
+    found = _as_in_study(axis, value)
+    return "nan" if found is None else str(found)
 
 
 def slice_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -136,12 +134,13 @@ class Source:
 
 
 def _as_in_study(axis: str, value: float) -> float | str | None:
-    words = {number: word for word, number in AXES[axis].items()}
+    """Return the word or the number that stands for a value in a study; None for one that is not known."""
+    for word, number in AXES[axis].items():
+        if value == number:
+            return word
     if math.isnan(value):
         return None
-    if value in words:
-        return words[value]
-    return value if axis == "alpha" else int(value)
+    return float(value) if axis == "alpha" else round(value)
 
 
 def check_owner(file: Path, source: dict[str, Any]) -> None:

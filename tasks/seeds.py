@@ -34,8 +34,7 @@ def derive_seed(seed: int, stream: Stream) -> int:
     """
     if seed < 0:
         raise ValueError(f"seed must be at least 0, not {seed}")
-    sequence = np.random.SeedSequence(seed, spawn_key=(get_args(Stream).index(stream),))
-    return int(sequence.generate_state(1, np.uint64)[0] >> np.uint64(1))
+    return _derive(seed, get_args(Stream).index(stream))
 
 
 def derive_sample_seed(seed: int, sample_seed: int) -> int:
@@ -61,5 +60,9 @@ def derive_sample_seed(seed: int, sample_seed: int) -> int:
     for name, value in (("seed", seed), ("sample_seed", sample_seed)):
         if value < 0:
             raise ValueError(f"{name} must be at least 0, not {value}")
-    sequence = np.random.SeedSequence(seed, spawn_key=(_SAMPLE_KEY, sample_seed))
+    return _derive(seed, _SAMPLE_KEY, sample_seed)
+
+
+def _derive(seed: int, *key: int) -> int:
+    sequence = np.random.SeedSequence(seed, spawn_key=key)
     return int(sequence.generate_state(1, np.uint64)[0] >> np.uint64(1))

@@ -20,7 +20,7 @@ from scipy.optimize import isotonic_regression
 
 from quanta.analysis import axes
 from quanta.analysis.axes import Axis, Trace
-from quanta.analysis.learned.slices import as_slice
+from quanta.analysis.learned.slices import select
 from quanta.analysis.records import Record
 from quanta.tasks.numerics import own_errors
 
@@ -152,7 +152,7 @@ def measure_left(curves: xr.Dataset, metric: str = "loss") -> Left:
     Barlow, Bartholomew, Bremner and Brunk (1972), Statistical Inference under Order Restrictions: isotonic
     regression.
     """
-    curves = as_slice(curves)
+    curves = select(curves)
     if metric not in METRICS:
         raise ValueError(f"metric must be one of {', '.join(METRICS)}, not {metric!r}")
     dims = ("n_train", "seed", "width", "step", "subtask")

@@ -6,39 +6,13 @@ import xarray as xr
 from quanta.curves.conversion import as_curves
 
 
-def as_slice(curves: xr.Dataset) -> xr.Dataset:
-    """Check that a dataset is a slice, or put right what can be; a dataset is looked at once.
-
-    Parameters
-    ----------
-    curves : Dataset
-        At one α, as a dimension or a scalar.
-
-    Returns
-    -------
-    Dataset
-        Without the dimension alpha, which stays as a scalar coordinate.
-
-    Raises
-    ------
-    CurvesError
-        If they are no Curves and cannot be put right.
-    ValueError
-        If there are several α.
-    """
-    found = as_curves(curves)
-    if found.sizes["alpha"] > 1:
-        raise ValueError("curves must be at one alpha: take them with analysis.select")
-    return found.isel(alpha=0)
-
-
 def select(curves: xr.Dataset, alpha: float | None = None, n_train: float | None = None) -> xr.Dataset:
     """Take the slice of Curves at one α, and at one n_train if one is asked for.
 
     Parameters
     ----------
     curves : Dataset
-        Curves.
+        Curves, or what `quanta.as_curves` can make Curves of, such as a slice.
     alpha : float, optional
         Needed only where there are several. NaN matches NaN.
     n_train : float, optional
@@ -61,7 +35,7 @@ def select(curves: xr.Dataset, alpha: float | None = None, n_train: float | None
 
 
 def _select_one(curves: xr.Dataset, axis: str, chosen: float | None, *, keep: bool = False) -> xr.Dataset:
-    values = np.atleast_1d(curves[axis].values)
+    values = curves[axis].values
     available = ", ".join(f"{value:g}" for value in values)
     if chosen is None:
         if len(values) > 1:
@@ -72,6 +46,4 @@ def _select_one(curves: xr.Dataset, axis: str, chosen: float | None, *, keep: bo
         if matches.size == 0:
             raise ValueError(f"{axis} must be one of {available}, not {chosen:g}")
         place = int(matches[0])
-    if axis not in curves.dims:
-        return curves
     return curves.isel({axis: [place] if keep else place})

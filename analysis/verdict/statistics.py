@@ -31,7 +31,7 @@ from quanta.analysis.learned.growth import (
 )
 from quanta.analysis.learned.left import METRICS, Left, measure_left, trace
 from quanta.analysis.learned.order import concordance, expected_concordance
-from quanta.analysis.learned.slices import as_slice
+from quanta.analysis.learned.slices import select
 from quanta.analysis.learned.times import (
     TAU,
     count_learned,
@@ -279,7 +279,7 @@ def measure(
     ValueError
         If `curves` is not a slice, or a τ is not between 0 and 1.
     """
-    curves = as_slice(curves)
+    curves = select(curves)
     left = measure_left(curves)
     found = {axis.name: trace(left, axis) for axis in resources}
     base = Base(

@@ -150,7 +150,7 @@ class TestMeasureLeft:
 
     def test_refuses(self, one, at_two_alphas):
         curves = one([1, 0.5])
-        with pytest.raises(ValueError, match="at one alpha: take them with"):
+        with pytest.raises(ValueError, match="alpha must be chosen: the curves hold"):
             measure_left(at_two_alphas(curves))
         with pytest.raises(ValueError, match="metric must be one of loss, accuracy, brier, not 'nats'"):
             measure_left(curves, "nats")

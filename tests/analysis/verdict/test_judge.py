@@ -370,7 +370,7 @@ class TestTooLittle:
         assert answers(brief.isel(width=[-1]))["count"] == "supported"
 
     def test_curves_that_are_no_slice(self, brief, at_two_alphas):
-        with pytest.raises(ValueError, match="take them with"):
+        with pytest.raises(ValueError, match="alpha must be chosen: the curves hold"):
             judge(at_two_alphas(brief))
 
     @pytest.mark.parametrize(

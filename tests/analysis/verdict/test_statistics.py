@@ -78,7 +78,7 @@ class TestMeasure:
             measure(brief, tau)
 
     def test_curves_that_are_no_slice(self, brief, at_two_alphas):
-        with pytest.raises(ValueError, match="take them with"):
+        with pytest.raises(ValueError, match="alpha must be chosen: the curves hold"):
             measure(at_two_alphas(brief))
 
 
