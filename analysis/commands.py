@@ -139,7 +139,11 @@ def simulate(
     help="Nominal coverage of the intervals.",
 )
 @click.option(
-    "--seed", type=WholeRange(min=0), default=USUAL["seed"], show_default=True, help="Of the resampling."
+    "--seed",
+    type=WholeRange(min=0),
+    default=USUAL["seed"],
+    show_default=True,
+    help="Of what the theory expects.",
 )
 @click.option(
     "--out",

@@ -24,6 +24,8 @@ TABLE_WIDTH = 100
 class RealRange(click.FloatRange):
     """A range of numbers, to which neither NaN nor infinity belongs."""
 
+    name = "number"
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Convert a value, or fail with the option, what it takes and what came."""
         number = super().convert(value, param, ctx)
@@ -34,6 +36,8 @@ class RealRange(click.FloatRange):
 
 class WholeRange(click.IntRange):
     """A range of whole numbers, which may be written in all ways of TOML."""
+
+    name = "integer"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Convert a value, or fail with the option, what it takes and what came."""

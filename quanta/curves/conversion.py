@@ -82,12 +82,12 @@ def as_curves(data: xr.Dataset) -> xr.Dataset:
     if before is not None and before[0]() is data and _is_same(before[1], _held(data)):
         return data if before[2] is None else before[2]
     found = validate(_convert(data))
-    remember(data, found)
-    remember(found, found)
+    _remember(data, found)
+    _remember(found, found)
     return found
 
 
-def remember(data: xr.Dataset, curves: xr.Dataset) -> None:
+def _remember(data: xr.Dataset, curves: xr.Dataset) -> None:
     """Note what a dataset became, so that it is not looked at again."""
     key = id(data)
     of_data = weakref.ref(data, lambda _: _converted.pop(key, None))

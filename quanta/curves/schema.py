@@ -118,7 +118,7 @@ def validate(curves: xr.Dataset) -> xr.Dataset:
         _check_axis(curves, axis)
     for name, variable in VARIABLES.items():
         if name in curves:
-            check_variable(curves, name, variable)
+            _check_variable(curves, name, variable)
         elif variable.required:
             raise CurvesError(f"{name}: expected a variable over {variable.dims}, found none")
     _check_early_stops(curves)
@@ -191,7 +191,7 @@ def _check_axis(curves: xr.Dataset, axis: str) -> None:
         raise CurvesError(f"{axis}: expected values from {smallest} up, found {values[0]}")
 
 
-def check_variable(curves: xr.Dataset, name: str, variable: Variable) -> None:
+def _check_variable(curves: xr.Dataset, name: str, variable: Variable) -> None:
     """Raise CurvesError unless the dimensions, the type and the range of a variable are as they must be."""
     array = curves[name]
     if array.dims != variable.dims:

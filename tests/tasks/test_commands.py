@@ -198,7 +198,7 @@ class TestGenerate:
             (("--offset", "nan"), "nan is not in the range x>-1"),
             (("--seed", "-1"), "-1 is not in the range x>=0"),
             (("--samples", "0"), "0 is not in the range 1<=x<=100000000"),
-            (("--samples", "many"), "'many' is not a valid integer range"),
+            (("--samples", "many"), "'many' is not a valid integer"),
         ],
     )
     def test_bad_values(self, fail, tmp_path, arguments, says):
