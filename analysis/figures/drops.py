@@ -49,18 +49,19 @@ def plot_drops(data: Data, ax: Axes | None = None, *, confidence: float = 0.9) -
     ax = ax or style.new_axes(height=3.4)
     statistics = measured(data)
     left = statistics.base.left
-    after = left.step > 0
     n_drawn, colors = 0, np.arange(1, left.frequency.size + 1)
-    for seed, drops in enumerate(statistics.base.drops["loss"]):
-        share = np.minimum(left.share[-1, seed, -1].astype(np.float64), 1.0)
+    for curves, drops in zip(left.at_largest(), statistics.base.drops["loss"], strict=True):
+        share = np.minimum(curves.dense().T.astype(np.float64), 1.0)
+        step = left.step[: len(share)]
+        after = step > 0
         fell = np.flatnonzero(drops.weight > 0)
         height = (share[:, fell] - share[-1, fell]) / (share[0, fell] - share[-1, fell])
         middle = np.full(colors.size, np.nan)
-        middle[fell] = _crossings(left.step[after], height[after])
+        middle[fell] = _crossings(step[after], height[after])
         aligned = np.full((colors.size, after.sum()), np.nan)
         aligned[fell] = height[after].T
         n_drawn += int(np.isfinite(middle).sum())
-        style.draw_curves(ax, left.step[after] / middle[:, None], aligned)
+        style.draw_curves(ax, step[after] / middle[:, None], aligned)
     ax.set(xscale="log", xlim=(1 / _SPAN, _SPAN), ylim=(-0.02, 1.05))
     ax.set(xlabel="step / step of the crossing of half", ylabel="share of the subtask's own fall left")
     found = mean_over_seeds([one.mean_share for one in statistics.base.drops["loss"]], confidence)

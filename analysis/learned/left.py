@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from scipy.optimize import isotonic_regression
 
 from quanta.analysis import axes
 from quanta.analysis.axes import Axis, Trace
+from quanta.analysis.learned.monotone import MonotoneCurves, make_monotone, remove_spikes
 from quanta.analysis.learned.slices import select
 from quanta.analysis.records import Record
 from quanta.tasks.numerics import own_errors
@@ -50,8 +50,9 @@ class Left(Record):
 
     Attributes
     ----------
-    share : ndarray of float32, shape (D, S, W, T, K)
-        Monotone over steps, as a share of chance; after an early stop what the network ended with.
+    curves : dict of (int, int, int) to MonotoneCurves
+        By places in D, S and W: what is left of each network's subtasks, float32, as a share of chance, until
+        its last evaluation.
     relapse : ndarray, shape (D, S, W)
         By how much the measured mean loss lies above the monotone one, as a share of it, mean over the
         evaluations.
@@ -68,7 +69,7 @@ class Left(Record):
         Every variable of the curves along n_train, width or step alone, for axes.
     """
 
-    share: NDArray[np.float32]
+    curves: dict[tuple[int, ...], MonotoneCurves]
     relapse: Array
     last: NDArray[np.int64]
     chance: Array
@@ -86,9 +87,32 @@ class Left(Record):
         return self.coordinates[axis.coordinate]
 
     @property
+    def share(self) -> NDArray[np.float32]:
+        """Share left at every evaluation, shape (D, S, W, T, K).
+
+        After an early stop it is what the network ended with. At the paper's size this is large; most is
+        read off `curves`.
+        """
+        found = np.empty((*self.last.shape, self.step.size, self.frequency.size), dtype=np.float32)
+        for network, curves in self.curves.items():
+            found[network] = curves.at(-1)
+            found[network][: curves.n_evaluations] = curves.dense().T
+        return found
+
+    def at_largest(self, width: int = -1) -> list[MonotoneCurves]:
+        """Curves of the networks at a width and the largest n_train, one a seed."""
+        n_train, n_seeds, n_widths = self.last.shape
+        return [self.curves[n_train - 1, seed, width % n_widths] for seed in range(n_seeds)]
+
+    @property
+    def start(self) -> Array:
+        """Share left at the first evaluation of each network, shape (D, S, W, K)."""
+        return _at(self.curves, 0)
+
+    @property
     def end(self) -> Array:
         """Share left at the last evaluation of each network, shape (D, S, W, K)."""
-        return self.share[..., -1, :].astype(np.float64)
+        return _at(self.curves, -1)
 
     @property
     def last_step(self) -> Array:
@@ -98,18 +122,18 @@ class Left(Record):
     def at_half(self) -> Array:
         """Share left of each network at half its steps, shape (D, S, W, K); see `halfway`."""
         found = np.empty(self.end.shape)
-        for network in np.ndindex(self.last.shape):
-            found[network] = halfway(self.step, self.share[network], float(self.last_step[network]))
+        for network, curves in self.curves.items():
+            found[network] = halfway(self.step, curves, float(self.last_step[network]))
         return found
 
 
-def halfway(step: Array, share: NDArray[Any], at: float) -> Array:
+def halfway(step: Array, curves: MonotoneCurves, at: float) -> Array:
     """Read monotone curves at half of a step, linear in log step between evaluations.
 
     Parameters
     ----------
     step : ndarray, shape (T,)
-    share : ndarray, shape (T, K)
+    curves : MonotoneCurves
     at : float
 
     Returns
@@ -119,13 +143,14 @@ def halfway(step: Array, share: NDArray[Any], at: float) -> Array:
         there.
     """
     if not ((step >= at / 4) & (step <= 3 * at / 4) & (step > 0)).any():
-        return np.full(share.shape[1], np.nan)
+        return np.full(curves.n_subtasks, np.nan)
     after = int(np.searchsorted(step, at / 2))
+    high = curves.at(after).astype(np.float64)
     if step[after] == at / 2 or after == 0 or step[after - 1] == 0:
-        return np.asarray(share[after], dtype=np.float64)
-    low, high = np.log(step[after - 1]), np.log(step[after])
-    part = (np.log(at / 2) - low) / (high - low)
-    return np.asarray((1 - part) * share[after - 1] + part * share[after], dtype=np.float64)
+        return high
+    before, here = np.log(step[after - 1]), np.log(step[after])
+    part = (np.log(at / 2) - before) / (here - before)
+    return np.asarray((1 - part) * curves.at(after - 1) + part * high, dtype=np.float64)
 
 
 @own_errors()
@@ -163,23 +188,21 @@ def measure_left(curves: xr.Dataset, metric: str = "loss") -> Left:
         raise ValueError(f"{metric} must be measured wherever the loss is, and nowhere else")
     frequency = curves["frequency"].values.astype(np.float64)
     last = measured.sum(axis=-1) - 1
-    share = np.empty(value.shape, dtype=np.float32)
+    found: dict[tuple[int, ...], MonotoneCurves] = {}
     relapse = np.empty(last.shape)
     for network in np.ndindex(last.shape):
-        n = last[network] + 1
-        raw = value[network][:n]
+        raw = np.ascontiguousarray(value[network][: last[network] + 1].T)
         monotone = make_monotone(remove_spikes(raw))
-        share[network][:n], share[network][n:] = monotone, monotone[-1]
-        mean, raised = monotone @ frequency, np.maximum(raw - monotone, 0) @ frequency
+        found[network] = MonotoneCurves.of(monotone.astype(np.float32))
+        mean, raised = frequency @ monotone, frequency @ np.maximum(raw - monotone, 0)
         relapse[network] = float(np.mean(raised / np.where(mean > 0, mean, 1)))
     step = axes.S.values(curves)
+    chance, source = np.ones(frequency.size), "given"
     if metric == "loss":
-        chance, source = _find_chance(curves, share, step)
-        share /= chance.astype(np.float32)
-    else:
-        chance, source = np.ones(frequency.size), "given"
+        chance, source = _find_chance(curves, found, step)
+        found = {network: one.divided_by(chance) for network, one in found.items()}
     return Left(
-        share=share,
+        curves=found,
         relapse=relapse,
         last=last,
         chance=chance,
@@ -205,44 +228,30 @@ def _ordered(variable: xr.DataArray, dims: tuple[str, ...]) -> NDArray[Any]:
     return np.asarray(variable.transpose(*dims).values)
 
 
-def remove_spikes(values: NDArray[Any]) -> NDArray[Any]:
-    """Take out what stands above both its neighbours, down the first axis of an array of shape (T, K).
-
-    By the median of every three: a falling curve is its own, and one spike in a hundred evaluations does not
-    raise what isotonic regression makes of the rest. Of the last evaluation the two before it decide.
-    """
-    if len(values) < 3:
-        return values
-    before, here, after = values[:-2], values[1:-1], values[2:]
-    low, high = np.minimum(before, after), np.maximum(before, after)
-    last = np.minimum(values[-1:], np.maximum(values[-2:-1], values[-3:-2]))
-    return np.concatenate([values[:1], np.clip(here, low, high), last])
+def _at(networks: dict[tuple[int, ...], MonotoneCurves], evaluation: int) -> Array:
+    """Every network's curves at an evaluation, or where it had stopped before, shape (D, S, W, K)."""
+    shape = np.max(list(networks), axis=0) + 1
+    rows = [one.at(min(evaluation, one.n_evaluations - 1)) for one in networks.values()]
+    return np.reshape(rows, (*shape, -1)).astype(np.float64)
 
 
-def make_monotone(values: NDArray[Any]) -> NDArray[Any]:
-    """Isotonic regression, falling along the first axis, of the columns of an array of shape (T, K)."""
-    found = values.T.astype(np.float64, order="C")
-    # Curves that fall already, as most of a simulated world, are their own regression.
-    for k in np.flatnonzero((found[:, 1:] > found[:, :-1]).any(axis=1)):
-        found[k] = isotonic_regression(found[k], increasing=False).x
-    return found.T
-
-
-def _find_chance(curves: xr.Dataset, share: NDArray[np.float32], step: Array) -> tuple[Array, str]:
+def _find_chance(
+    curves: xr.Dataset, networks: dict[tuple[int, ...], MonotoneCurves], step: Array
+) -> tuple[Array, str]:
     """Return the loss of a subtask of which nothing is learned, (K,), and how it is known.
 
     Never the first evaluation: networks may begin far above chance. It is where the subtasks rest that stay
     unlearned: the median of the losses that no longer fall and are above the middle of all that do not;
     unless that is so low that all of these may well be learned.
     """
-    n_subtasks = share.shape[-1]
+    n_subtasks = curves.sizes["subtask"]
     if "chance" in curves:
         return np.broadcast_to(curves["chance"].values.astype(np.float64), n_subtasks).copy(), "given"
     quarter = int(np.searchsorted(step, step[-1] / 4))
-    end, before = share[..., -1, :], share[..., quarter, :]
+    start, before, end = (_at(networks, evaluation) for evaluation in (0, quarter, -1))
     resting = end[(end >= FLAT * before) & (quarter < step.size - 1)]
     high = resting[resting > resting.max(initial=0) / 2]
-    if high.size < MIN_RESTING or np.median(high) < LOWEST_REST * np.median(share[..., 0, :]):
+    if high.size < MIN_RESTING or np.median(high) < LOWEST_REST * np.median(start):
         return np.ones(n_subtasks), "assumed"
     return np.full(n_subtasks, float(np.median(high))), "measured"
 
@@ -281,8 +290,7 @@ def trace(left: Left, axis: Axis, *, width: int = -1) -> Trace:
         return Trace(axis, x[finite], end, at_half, **fixed)
     last = int(left.last[-1, :, width].min())  # beyond an early stop nothing was measured
     there = np.flatnonzero(left.step[: last + 1] > 0)
-    one = left.share[-1, :, width]
-    at_half = np.empty((len(one), there.size, left.frequency.size))
-    for seed, place in np.ndindex(at_half.shape[:2]):
-        at_half[seed, place] = halfway(left.step, one[seed], float(left.step[there[place]]))
-    return Trace(axis, x[there], one[:, there].astype(np.float64), at_half, **fixed)
+    networks = left.at_largest(width)
+    there_left = np.stack([one.dense().T[there] for one in networks]).astype(np.float64)
+    halves = [[halfway(left.step, one, float(left.step[place])) for place in there] for one in networks]
+    return Trace(axis, x[there], there_left, np.reshape(halves, there_left.shape), **fixed)

@@ -9,7 +9,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from quanta.analysis.axes import Trace
-from quanta.analysis.learned.left import Left, make_monotone, measure_left
+from quanta.analysis.learned.left import Left, measure_left
+from quanta.analysis.learned.monotone import MonotoneCurves, make_monotone
 
 Array = NDArray[np.float64]
 
@@ -21,15 +22,15 @@ _BELOW = float(np.finfo(np.float32).eps)
 """A loss of 0 has no logarithm: between evaluations it counts as this fraction of τ."""
 
 
-def cross(x: Array, left: NDArray[np.floating], tau: float) -> tuple[Array, Array, Array]:
+def cross(x: Array, left: MonotoneCurves, tau: float) -> tuple[Array, Array, Array]:
     """Find where falling curves cross a level.
 
     Parameters
     ----------
     x : ndarray, shape (X,)
         Increasing; a 0 at its beginning is no place on a logarithmic axis.
-    left : ndarray, shape (X, K)
-        Falling along x.
+    left : MonotoneCurves
+        Of K subtasks at every x.
     tau : float
         Positive.
 
@@ -39,12 +40,12 @@ def cross(x: Array, left: NDArray[np.floating], tau: float) -> tuple[Array, Arra
         Where log left, linear in log x, crosses log τ, and the places about it. Not crossed (right-censored):
         NaN, the last x and inf. Crossed before the first positive x (left-censored): that x, 0 and that x.
     """
-    n, subtask = (left >= tau).sum(axis=0), np.arange(left.shape[1])  # how many are not below
+    n = left.n_not_below(tau)
     crossed, first = n < x.size, int(x[0] == 0)
     seen = crossed & (n > first)
     before, after = np.maximum(n - 1, 0), np.minimum(n, x.size - 1)
-    high = np.log(np.maximum(left[before, subtask], tau).astype(np.float64))
-    low = np.log(np.maximum(left[after, subtask], tau * _BELOW).astype(np.float64))
+    high = np.log(np.maximum(left.at(before), tau).astype(np.float64))
+    low = np.log(np.maximum(left.at(after), tau * _BELOW).astype(np.float64))
     log_x = np.log(np.where(x > 0, x, 1.0))
     part = np.where(seen, (high - np.log(tau)) / np.where(seen, high - low, 1.0), 0.0)
     at = np.exp(log_x[before] + part * (log_x[after] - log_x[before]))
@@ -72,8 +73,8 @@ def cross_trace(trace: Trace, tau: float = TAU) -> tuple[Array, Array, Array]:
     x, place = np.unique(trace.x, return_inverse=True)
     found = []
     for of_seed in trace.left:
-        mean = np.stack([of_seed[place == i].mean(axis=0) for i in range(x.size)])
-        found.append(cross(x, make_monotone(mean), tau))
+        mean = np.stack([of_seed[place == i].mean(axis=0) for i in range(x.size)], axis=1)
+        found.append(cross(x, MonotoneCurves.of(make_monotone(mean)), tau))
     at, lower, upper = (np.stack(values) for values in zip(*found, strict=True))
     return at, lower, upper
 
@@ -111,10 +112,10 @@ def learning_times(curves: xr.Dataset | Left, tau: float = TAU) -> xr.Dataset:
     left = curves if isinstance(curves, Left) else measure_left(curves)
     shape = (left.seed.size, left.width.size, left.frequency.size)
     step, lower, upper = (np.empty(shape) for _ in range(3))
-    for seed, width in np.ndindex(shape[:2]):
-        n = left.last[-1, seed, width] + 1
-        found = cross(left.step[:n], left.share[-1, seed, width, :n], tau)
-        step[seed, width], lower[seed, width], upper[seed, width] = found
+    for width in range(left.width.size):
+        for seed, one in enumerate(left.at_largest(width)):
+            found = cross(left.step[: one.n_evaluations], one, tau)
+            step[seed, width], lower[seed, width], upper[seed, width] = found
     dims = ("seed", "width", "subtask")
     return xr.Dataset(
         {

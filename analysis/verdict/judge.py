@@ -279,7 +279,7 @@ def _notes(statistics: Statistics) -> list[str]:
         notes.append(
             "chance is not known and was taken as 1 bit: too few subtasks rest unlearned to measure it"
         )
-    start = float((left.share[..., 0, :] * left.chance).mean())
+    start = float((left.start * left.chance).mean())
     if left.chance_source != "given" and abs(start / math.log(2) - 1) < 0.03:
         notes.append(f"losses begin at {start:.3g}, which is ln 2: are they in nats, not bits?")
     relapse = float(left.relapse[-1].mean())

@@ -303,9 +303,9 @@ def _drops(curves: xr.Dataset, left: Left, metric: str) -> list[Drops]:
     if metric != "loss":
         left = measure_left(curves.isel(width=[-1]), metric)
     found = []
-    for one, last in zip(left.share[-1, :, -1], left.last[-1, :, -1], strict=True):
-        share = one[: last + 1].astype(np.float64)
-        found.append(measure_drops(left.step[: last + 1], share, left.frequency * left.chance))
+    for one in left.at_largest():
+        share = one.dense().T.astype(np.float64)
+        found.append(measure_drops(left.step[: len(share)], share, left.frequency * left.chance))
     return found
 
 

@@ -2,72 +2,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import array_shapes, arrays
-from scipy import signal
-from scipy.optimize import lsq_linear
-from sklearn.isotonic import IsotonicRegression
 
 from quanta.analysis import axes
 from quanta.analysis.axes import Axis
-from quanta.analysis.learned.left import halfway, make_monotone, measure_left, remove_spikes, trace
+from quanta.analysis.learned.left import halfway, measure_left, trace
+from quanta.analysis.learned.monotone import MonotoneCurves, make_monotone
 from quanta.tasks.frequencies import zipf_frequencies
 
 few = settings(max_examples=30)
-
-some_curves = arrays(
-    float,
-    array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=7),
-    elements=st.sampled_from([0.0, 0.01, 0.1, 0.3, 0.5, 1.0, 1.5, 9.0]),
-)
-
-
-class TestMakeMonotone:
-    @few
-    @given(some_curves)
-    def test_against_the_formula_of_least_and_greatest_means(self, values):
-        # Barlow et al. (1972): the regression at t is the least over beginnings a, up to t, of the greatest
-        # over ends b, from t on, of the means of a..b.
-        n, n_subtasks = values.shape
-        expected = [
-            [
-                min(max(values[a : b + 1, k].mean() for b in range(t, n)) for a in range(t + 1))
-                for k in range(n_subtasks)
-            ]
-            for t in range(n)
-        ]
-        np.testing.assert_allclose(make_monotone(values), expected, rtol=1e-12, atol=1e-15)
-
-    @few
-    @given(some_curves)
-    def test_against_scikit_learn(self, values):
-        model = IsotonicRegression(increasing=False)
-        expected = [model.fit_transform(np.arange(len(values)), column) for column in values.T]
-        np.testing.assert_allclose(make_monotone(values), np.transpose(expected), rtol=1e-12, atol=1e-15)
-
-    @pytest.mark.parametrize("seed", range(5))
-    def test_against_a_quadratic_program(self, seed):
-        values = np.random.default_rng(seed).normal(size=(8, 1))
-        # The last value is free, and each one before it is larger by a number that is not negative.
-        steps = np.triu(np.ones((8, 8)))
-        bounds = (np.r_[np.zeros(7), -np.inf], np.full(8, np.inf))
-        found = lsq_linear(steps, values[:, 0], bounds, method="bvls", tol=1e-14)
-        np.testing.assert_allclose(make_monotone(values)[:, 0], steps @ found.x, atol=1e-7)
-
-    @few
-    @given(some_curves, st.sampled_from([0.25, 2.0, 1024.0]))
-    def test_is_a_projection_that_keeps_the_mean_and_the_unit(self, values, unit):
-        found = make_monotone(values)
-        assert (np.diff(found, axis=0) <= 0).all()
-        np.testing.assert_allclose(make_monotone(found), found, rtol=1e-15)
-        np.testing.assert_allclose(found.mean(axis=0), values.mean(axis=0), rtol=1e-12)
-        np.testing.assert_allclose(make_monotone(unit * values), unit * found, rtol=1e-14)
-
-    def test_falling_curves_stay_as_they_are_and_so_does_the_argument(self):
-        values = np.array([[1.0, 1.0], [0.5, 2.0], [0.5, 0.0]])
-        before = values.copy()
-        found = make_monotone(values)
-        assert found.tolist() == [[1, 1.5], [0.5, 1.5], [0.5, 0]]
-        np.testing.assert_array_equal(values, before)
 
 
 @pytest.fixture(scope="session")
@@ -210,7 +152,7 @@ class TestChance:
 
 class TestHalfway:
     STEP = np.array([0.0, 1, 2, 4, 8])
-    SHARE = np.array([1.0, 0.8, 0.6, 0.4, 0.2])[:, None]
+    SHARE = MonotoneCurves.of(np.array([[1.0, 0.8, 0.6, 0.4, 0.2]]))
 
     @pytest.mark.parametrize(
         ("at", "expected"),
@@ -236,20 +178,20 @@ class TestHalfway:
         ],
     )
     def test_is_unknown_where_no_evaluation_tells(self, step, at, known):
-        got = halfway(np.array(step, dtype=float), np.ones((len(step), 2)), at)
+        got = halfway(np.array(step, dtype=float), MonotoneCurves.of(np.ones((2, len(step)))), at)
         assert got.shape == (2,)
         assert np.isfinite(got).all() == known
 
     def test_before_the_first_step_there_is_no_place_to_interpolate_from(self):
         # Half of 4 lies between step 0 and the evaluation at 3.
-        got = halfway(np.array([0.0, 3, 4]), np.array([1.0, 0.7, 0.1])[:, None], 4)
+        got = halfway(np.array([0.0, 3, 4]), MonotoneCurves.of(np.array([[1.0, 0.7, 0.1]])), 4)
         assert got.item() == 0.7
 
     @given(st.lists(st.integers(1, 10**4), min_size=2, max_size=8, unique=True), st.floats(1e-4, 1e4))
     @few
     def test_does_not_depend_on_the_unit_of_time(self, steps, unit):
         step = np.sort(np.array(steps, dtype=float))
-        share = np.linspace(1, 0, step.size)[:, None]
+        share = MonotoneCurves.of(np.linspace(1, 0, step.size)[None])
         edges = np.abs(step / step[-1] - np.array([[0.25], [0.75]])).min()
         if edges > 1e-9:  # rounding may move what lies on the edge of what is near enough
             expected = halfway(step, share, step[-1])
@@ -332,40 +274,12 @@ class TestTrace:
             trace(left, axis)
 
 
-class TestRemoveSpikes:
-    @given(arrays(np.float64, (7, 2), elements=st.floats(0, 10)))
-    def test_a_falling_curve_is_its_own(self, values):
-        falling = -np.sort(-values, axis=0)
-        np.testing.assert_array_equal(remove_spikes(falling), falling)
-
-    @pytest.mark.parametrize("at", range(2, 8))
-    def test_one_spike_leaves_nothing(self, at):
-        curve = np.array([1, 0.5, 0.2, 0.1, 0.1, 0.05, 0.05, 0.05])[:, None]
-        spiked = curve.copy()
-        spiked[at] = 0.9
-        found = remove_spikes(spiked)
-        assert (found <= np.maximum(curve, np.roll(curve, 1, axis=0)))[1:].all()
-
-    @few
-    @given(arrays(float, (9, 3), elements=st.floats(0, 10)))
-    def test_against_scipys_median_of_three(self, values):
-        found = remove_spikes(values)
-        np.testing.assert_array_equal(found[1:-1], signal.medfilt(values, (3, 1))[1:-1])
-        np.testing.assert_array_equal(found[0], values[0])
-        # The last may be a spike, but no dip: nothing is known of what comes after it.
-        np.testing.assert_array_equal(found[-1], np.minimum(values[-1], values[-3:-1].max(axis=0)))
-
-    @pytest.mark.parametrize("n", [0, 1, 2])
-    def test_too_short_to_tell(self, n):
-        np.testing.assert_array_equal(remove_spikes(np.ones((n, 3))), np.ones((n, 3)))
-
-
 def test_nan_after_an_early_stop_is_a_curve_that_stays_where_it_stopped(slice_of):
     # Falling: of one that rises at its last evaluation it is not known whether that was a spike.
     loss = -np.sort(-np.random.default_rng(2).uniform(size=(3, 2, 9, 5)), axis=2)
     stays, stopped = loss.copy(), loss.copy()
-    stays[1, :, 5:], stopped[1, :, 5:] = make_monotone(loss[1, 0, :5])[-1], np.nan
-    stays[1, 1, 5:] = make_monotone(loss[1, 1, :5])[-1]
+    stays[1, :, 5:], stopped[1, :, 5:] = make_monotone(loss[1, 0, :5].T)[:, -1], np.nan
+    stays[1, 1, 5:] = make_monotone(loss[1, 1, :5].T)[:, -1]
     frequency = zipf_frequencies(5, 0.4)
     got, expected = (measure_left(slice_of(one, frequency)) for one in (stopped, stays))
     np.testing.assert_allclose(got.share, expected.share, rtol=1e-6)

@@ -8,6 +8,7 @@ from sklearn.isotonic import IsotonicRegression
 
 from quanta.analysis import axes
 from quanta.analysis.learned.left import measure_left, trace
+from quanta.analysis.learned.monotone import MonotoneCurves
 from quanta.analysis.learned.slices import select
 from quanta.analysis.learned.times import (
     count_learned,
@@ -193,7 +194,7 @@ class TestCross:
     )
     def test_does_not_depend_on_the_unit(self, x, left, unit, from_zero):
         x = np.r_[[0.0] if from_zero else [], np.sort(x)]
-        left = np.sort(np.resize(left, x.size))[::-1, None]
+        left = MonotoneCurves.of(np.sort(np.resize(left, x.size))[None, ::-1])
         found, other = cross(x, left, 0.1), cross(x * unit, left, 0.1)
         for one, two in zip(found, other, strict=True):
             np.testing.assert_allclose(two, one * unit, rtol=1e-9)
@@ -203,7 +204,7 @@ class TestCross:
     def test_against_interpolation_of_logarithms(self, left, tau):
         x = 3.0 ** np.arange(6)
         left = np.sort(left)[::-1]
-        at, lower, upper = (float(values[0]) for values in cross(x, left[:, None], tau))
+        at, lower, upper = (float(values[0]) for values in cross(x, MonotoneCurves.of(left[None]), tau))
         if left[-1] >= tau:
             assert np.isnan(at)
             assert (lower, upper) == (x[-1], np.inf)
