@@ -183,8 +183,8 @@ def measure_left(curves: xr.Dataset, metric: str = "loss") -> Left:
     dims = ("n_train", "seed", "width", "step", "subtask")
     loss = _ordered(curves["loss"], dims)
     value = loss if metric == "loss" else np.asarray(METRICS[metric](_ordered(curves[metric], dims)))
-    measured = np.isfinite(loss).all(axis=-1)
-    if metric != "loss" and not np.array_equal(measured, np.isfinite(value).all(axis=-1)):
+    measured = _measured(loss)
+    if metric != "loss" and not np.array_equal(measured, _measured(value)):
         raise ValueError(f"{metric} must be measured wherever the loss is, and nowhere else")
     frequency = curves["frequency"].values.astype(np.float64)
     last = measured.sum(axis=-1) - 1
@@ -226,6 +226,14 @@ def _ordered(variable: xr.DataArray, dims: tuple[str, ...]) -> NDArray[Any]:
     if "n_train" not in variable.dims:
         variable = variable.expand_dims("n_train")
     return np.asarray(variable.transpose(*dims).values)
+
+
+def _measured(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Where all subtasks are known, shape (D, S, W, T); a network at a time, since marks of all are large."""
+    found = np.empty(values.shape[:-1], dtype=bool)
+    for network in np.ndindex(values.shape[:-2]):
+        found[network] = np.isfinite(values[network]).all(axis=-1)
+    return found
 
 
 def _at(networks: dict[tuple[int, ...], MonotoneCurves], evaluation: int) -> Array:

@@ -227,7 +227,7 @@ def simulate_like(
         limits = {name: at[name] for name in theory.resources}
         left = theory.left(seen[i, 0], **limits, delay=delay[i, j], luck=luck[i, j])
         loss[i, j] = residue + (np.asarray(unlearned) - residue) * left
-    loss *= np.exp(np.float32(noise) * rng.standard_normal(loss.shape, dtype=np.float32))
+        loss[i, j] *= np.exp(np.float32(noise) * rng.standard_normal(loss[i, j].shape, dtype=np.float32))
     return loss
 
 
