@@ -22,7 +22,7 @@ from quanta.analysis import judge, select
 from quanta.analysis.fits.intervals import mean_over_seeds
 from quanta.analysis.learned.budget import PARTS
 from quanta.analysis.verdict.exponents import exponents
-from quanta.analysis.verdict.statistics import measure
+from quanta.analysis.verdict.statistics import AtTau, measure
 from quanta.curves.dataset import make_curves
 
 QUESTIONS = ("count", "growth")
@@ -143,24 +143,24 @@ def cover(job: tuple[str, int]) -> dict[tuple[str, int], list[tuple[float, float
         n_evaluations=(30, 40),
     )
     curves = select(simulate(name, seed, ranges).curves)
-    many = _measure_seeds(curves)
+    many = _values(measure(curves, taus=()).here)
     truth = {"beta": 1.0, "gamma": 1.0} | {
         exponent: float(np.nanmean(many[exponent])) for exponent in ("alpha_N", "share of the count")
     }
     found: dict[tuple[str, int], list[tuple[float, float, bool]]] = {}
     for n in FEW_SEEDS:
         for first in range(0, 60, n):
-            few = _measure_seeds(curves.isel(seed=slice(first, first + n)))
-            for exponent, values in few.items():
-                one = mean_over_seeds(values, CONFIDENCE)
+            here = measure(curves.isel(seed=slice(first, first + n)), taus=()).here
+            few = {name: mean_over_seeds(values, CONFIDENCE) for name, values in _values(here).items()}
+            for exponent, one in (few | {"gamma": here.mean_gamma(CONFIDENCE)}).items():
                 if one.lower is not None and one.upper is not None:
                     holds = one.lower <= truth[exponent] <= one.upper
                     found.setdefault((exponent, n), []).append((one.estimate, truth[exponent], holds))
     return found
 
 
-def _measure_seeds(curves: xr.Dataset) -> dict[str, NDArray[np.float64]]:
-    here = measure(curves, taus=()).here
+def _values(here: AtTau) -> dict[str, NDArray[np.float64]]:
+    """Exponents of each seed."""
     budget = here.budgets["N"]
     return {
         "alpha_N": budget.exponent,

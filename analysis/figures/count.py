@@ -10,7 +10,6 @@ from quanta.analysis import axes
 from quanta.analysis.axes import Axis
 from quanta.analysis.figures import style
 from quanta.analysis.figures.data import Data, along, fit_constant, measured
-from quanta.analysis.fits.intervals import mean_over_seeds
 from quanta.analysis.theories.constants import fit_room
 from quanta.analysis.verdict.statistics import Statistics
 
@@ -98,7 +97,7 @@ def _draw_room(ax: Axes, statistics: Statistics, axis: Axis, top: float, confide
     if np.isfinite(room) and x.size > 1:
         ends = np.clip(np.array([x.min(), x.max()]) / room, 0.5, top)
         ax.plot(ends * room, ends, "--", color=style.GUIDE, zorder=1, label=f"n ∝ {axis.name}")
-    gamma = mean_over_seeds(here.gamma, confidence)
+    gamma = here.mean_gamma(confidence)
     if axis != axes.N:
         return
     if np.isfinite(gamma.estimate):

@@ -43,7 +43,7 @@ class Interval:
     confidence: float
 
 
-def mean_over_seeds(values: ArrayLike, confidence: float = 0.9) -> Interval:
+def mean_over_seeds(values: ArrayLike, confidence: float = 0.9, *, shared: float = 0.0) -> Interval:
     """Mean of a statistic over seeds, with Student's t interval.
 
     The one rule for seeds that do not know a statistic: they are left out, and the mean over the others is
@@ -55,6 +55,9 @@ def mean_over_seeds(values: ArrayLike, confidence: float = 0.9) -> Interval:
         The statistic of each seed, NaN where it is not known. At least one seed.
     confidence : float, default 0.9
         Nominal coverage, between 0 and 1.
+    shared : float, default 0
+        Standard error of what moves all seeds alike, of which their spread tells nothing; normal, and added
+        in squares.
 
     Returns
     -------
@@ -81,7 +84,9 @@ def mean_over_seeds(values: ArrayLike, confidence: float = 0.9) -> Interval:
     estimate = float(known.mean())
     if n == 1:
         return Interval(estimate, None, None, f"none: one seed has no spread{said}", n, confidence)
-    half = float(stats.t.ppf((1 + confidence) / 2, n - 1) * known.std(ddof=1)) / math.sqrt(n)
+    upper = (1 + confidence) / 2
+    own = float(stats.t.ppf(upper, n - 1) * known.std(ddof=1)) / math.sqrt(n)
+    half = math.hypot(own, float(stats.norm.ppf(upper)) * shared)
     return Interval(
         estimate, estimate - half, estimate + half, f"mean over seeds, Student t{said}", n, confidence
     )

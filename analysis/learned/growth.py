@@ -125,6 +125,34 @@ def measure_count_law(n_parameters: Array, n_learned: NDArray[np.int64], is_full
     return np.asarray(special.softmax(likelihoods[:, in_both].sum(axis=1)) @ slopes)
 
 
+def rounding_error(n_parameters: Array, n_learned: NDArray[np.int64], is_full: NDArray[np.bool_]) -> float:
+    """Measure the standard error of γ from counting in whole subtasks, which is alike in every seed.
+
+    A count of n stands for room that is anything between two whole numbers: uniform, so that log n has the
+    standard deviation log((n + 1) / n) / √12. Seeds of one size often have the same count, and no number of
+    them tells how it was rounded.
+
+    Parameters
+    ----------
+    n_parameters : ndarray, shape (W,)
+    n_learned, is_full : ndarray, shape (S, W)
+
+    Returns
+    -------
+    float
+        Of the least-squares slope over the sizes at which most networks are full; 0 if there are not two.
+    """
+    count = np.where(is_full, n_learned, 0).sum(axis=0) / np.maximum(is_full.sum(axis=0), 1)
+    there = (is_full.mean(axis=0) >= MIN_FULL) & (count > 0)
+    x = np.log(n_parameters[there].astype(np.float64))
+    x -= x.mean() if x.size else 0.0
+    spread = float((x**2).sum())
+    if spread == 0:
+        return 0.0
+    error = np.log1p(1 / count[there]) / np.sqrt(12)
+    return float(np.sqrt(((x * error) ** 2).sum()) / spread)
+
+
 def likelihood_of_slope(frequency: Array, lower: Array, upper: Array, beta: float | None) -> Array:
     """Best log-likelihood with β held, or free if None, shape (S,); NaN where there is no fit."""
     slope = None if beta is None else -beta

@@ -71,24 +71,25 @@ def unknown(
     return Claim(axis, name, None, None, None, window, None, why, needs, asked=asked)
 
 
-def p_beyond(values: Array, edge: float, side: int) -> float:
+def p_beyond(values: Array, edge: float, side: int, *, shared: float = 0.0) -> float:
     """One-sided p-value of Student's test that the mean over seeds lies beyond an edge; 1 if not known.
 
-    `side` is 1 for above and -1 for below.
+    `side` is 1 for above and -1 for below; `shared` as in `mean_over_seeds`.
     """
     known = values[np.isfinite(values)]
     if known.size < 2 or 2 * known.size < values.size:
         return 1.0
     distance = side * (float(known.mean()) - edge)
-    error = float(known.std(ddof=1)) / math.sqrt(known.size)
+    error = math.hypot(float(known.std(ddof=1)) / math.sqrt(known.size), shared)
     if error == 0:
         return 0.0 if distance > 0 else 1.0
     return float(special.stdtr(known.size - 1, -distance / error))
 
 
-def p_outside(values: Array, window: Window) -> float:
+def p_outside(values: Array, window: Window, *, shared: float = 0.0) -> float:
     """p-value that the mean over seeds lies outside a window, on either side."""
-    return min(p_beyond(values, window[0], -1), p_beyond(values, window[1], 1))
+    below, above = (p_beyond(values, window[i], side, shared=shared) for i, side in ((0, -1), (1, 1)))
+    return min(below, above)
 
 
 def is_inside(found: Interval, window: Window) -> bool:
@@ -107,6 +108,7 @@ def hold(
     why: str,
     *,
     fails: Window | None = None,
+    shared: float = 0.0,
 ) -> Claim:
     """Hold the mean of a statistic over seeds against a window.
 
@@ -121,13 +123,15 @@ def hold(
         A sentence that takes the number, with its interval, at {}.
     fails : (float, float), optional
         The claim fails outside of this wider window, and is unclear between the two.
+    shared : float, default 0
+        Standard error that all seeds share.
 
     Returns
     -------
     Claim
         It has not failed yet: see `settle`.
     """
-    found = mean_over_seeds(values, confidence)
+    found = mean_over_seeds(values, confidence, shared=shared)
     if not math.isfinite(found.estimate):
         return unknown(axis, name, window, f"{name} is not known in most seeds.", None)
     inside = is_inside(found, window)
@@ -140,8 +144,8 @@ def hold(
         window=window,
         holds=True if inside else None,
         why=why.format(describe(found)),
-        needs=None if inside else seeds_needed(values, window, confidence, fails=fails),
-        p_fails=p_outside(values, fails or window),
+        needs=None if inside else seeds_needed(values, window, confidence, fails=fails, shared=shared),
+        p_fails=p_outside(values, fails or window, shared=shared),
     )
 
 
@@ -175,7 +179,12 @@ def settle(claims: Sequence[Claim], confidence: float) -> tuple[Claim, ...]:
 
 
 def seeds_needed(
-    values: Array, window: Window, confidence: float, *, fails: Window | None = None
+    values: Array,
+    window: Window,
+    confidence: float,
+    *,
+    fails: Window | None = None,
+    shared: float = 0.0,
 ) -> str | None:
     """Say how many seeds would decide at the scatter seen, if the mean is where it is.
 
@@ -190,19 +199,22 @@ def seeds_needed(
     edges = window if inside else fails or window
     if not inside and edges[0] <= mean <= edges[1]:
         return None
-    n = n_seeds_for(sd, min(abs(mean - edge) for edge in edges if math.isfinite(edge)), confidence)
+    distance = min(abs(mean - edge) for edge in edges if math.isfinite(edge))
+    n = n_seeds_for(sd, distance, confidence, shared=shared)
     if n is None or n <= known.size:
         return None
     return f"about {n} seeds, if the mean stays, to show that it {'holds' if inside else 'fails'}"
 
 
-def n_seeds_for(sd: float, distance: float, confidence: float) -> int | None:
+def n_seeds_for(sd: float, distance: float, confidence: float, *, shared: float = 0.0) -> int | None:
     """Count the seeds whose interval is shorter than a distance to each side; None beyond `MOST_SEEDS`.
 
     With as many, about half of the studies decide: the interval's half-length equals the distance on average.
     """
+    upper = (1 + confidence) / 2
     for n in range(3, MOST_SEEDS + 1):
-        if float(special.stdtrit(n - 1, (1 + confidence) / 2)) * sd / math.sqrt(n) <= distance:
+        own = float(special.stdtrit(n - 1, upper)) * sd / math.sqrt(n)
+        if math.hypot(own, float(special.ndtri(upper)) * shared) <= distance:
             return n
     return None
 

@@ -84,7 +84,8 @@ def exponents(statistics: Statistics, confidence: float, seed: int = 0) -> dict[
     for name, law in LAWS.items():
         if name not in measured:
             continue
-        mean = mean_over_seeds(measured[name], confidence)
+        here = statistics.here
+        mean = here.mean_gamma(confidence) if name == "gamma" else mean_over_seeds(measured[name], confidence)
         known = bool(np.isfinite(mean.estimate))
         found[name] = Exponent(
             law,

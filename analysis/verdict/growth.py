@@ -125,7 +125,7 @@ def _p_two_sided(values: Array) -> float:
 
 def claim_gamma(here: AtTau, confidence: float) -> Claim:
     """Ask whether the count is in proportion to the number of parameters where room is the limit."""
-    if not math.isfinite(mean_over_seeds(here.gamma, confidence).estimate):
+    if not math.isfinite(here.mean_gamma(confidence).estimate):
         why = (
             f"In {here.is_full.sum()} of {here.is_full.size} networks room is the limit: "
             "too few to say how it grows; the others would have learned more."
@@ -136,7 +136,7 @@ def claim_gamma(here: AtTau, confidence: float) -> Claim:
         f"The count grows with the number of parameters to the power {{}}; {n_full} of {here.is_full.size} "
         "networks are full, and the counts of the others are lower bounds."
     )
-    return hold("N", "room", here.gamma, GAMMA_WINDOW, confidence, why)
+    return hold("N", "room", here.gamma, GAMMA_WINDOW, confidence, why, shared=here.gamma_rounding)
 
 
 def nearest_law(here: AtTau, confidence: float) -> list[dict[str, float | str | None]]:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from quanta.analysis import axes
 from quanta.analysis.axes import Axis, Trace
 from quanta.analysis.fits.errors import NoEstimate
+from quanta.analysis.fits.intervals import Interval, mean_over_seeds
 from quanta.analysis.fits.power_laws import fit_power_law
 from quanta.analysis.learned.budget import Budget, measure_budget, measure_drift
 from quanta.analysis.learned.drops import Drops, measure_drops
@@ -28,6 +29,7 @@ from quanta.analysis.learned.growth import (
     measure_count_law,
     measure_curvature,
     measure_time_law,
+    rounding_error,
 )
 from quanta.analysis.learned.left import METRICS, Left, measure_left, trace
 from quanta.analysis.learned.order import concordance, expected_concordance
@@ -126,6 +128,15 @@ class AtTau(Record):
     def gamma(self) -> Array:
         """γ in n ∝ N^γ, shape (S,): a full network's count is its capacity, any other's a lower bound."""
         return measure_count_law(self.base.left.n_parameters, self.n_learned, self.is_full)
+
+    def mean_gamma(self, confidence: float) -> Interval:
+        """Mean of γ over seeds, with an interval that allows for how counts were rounded in all of them."""
+        return mean_over_seeds(self.gamma, confidence, shared=self.gamma_rounding)
+
+    @cached_property
+    def gamma_rounding(self) -> float:
+        """Standard error of γ that is shared by all seeds."""
+        return rounding_error(self.base.left.n_parameters, self.n_learned, self.is_full)
 
     @cached_property
     def window(self) -> tuple[Array, Array]:

@@ -138,7 +138,7 @@ def _of_tau(one: AtTau, confidence: float) -> dict[str, float | None]:
     return {
         "n_learned": float(one.n_learned[:, -1].mean()),
         **_columns("beta", _mean(one.time_laws["S"].beta, confidence)),
-        **_columns("gamma", _mean(one.gamma, confidence)),
+        **_columns("gamma", one.mean_gamma(confidence)),
     }
 
 

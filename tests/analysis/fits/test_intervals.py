@@ -38,6 +38,16 @@ class TestMeanOverSeeds:
         said = f" ({n_unknown} of {len(values)} seeds left out: not known)" if n_unknown else ""
         assert found.kind == alone.kind + said
 
+    @pytest.mark.parametrize("shared", [0.0, 0.5, 2.0])
+    def test_covers_with_an_error_that_all_seeds_share(self, shared):
+        rng, n_studies = np.random.default_rng(8), 2000
+        held = 0
+        for values in shared * rng.normal(size=(n_studies, 1)) + rng.normal(size=(n_studies, 5)):
+            found = mean_over_seeds(values, 0.9, shared=shared)
+            held += found.lower <= 0 <= found.upper
+        error = np.sqrt(0.9 * 0.1 / n_studies)
+        assert 0.9 - 4 * error < held / n_studies < 0.93  # a t and a normal quantile, added in squares
+
     def test_one_seed_that_knows_it_has_no_interval(self):
         assert mean_over_seeds([2]) == Interval(2.0, None, None, "none: one seed has no spread", 1, 0.9)
         found = mean_over_seeds([NAN, 2])

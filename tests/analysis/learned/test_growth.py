@@ -11,6 +11,7 @@ from quanta.analysis.learned.growth import (
     measure_count_law,
     measure_curvature,
     measure_time_law,
+    rounding_error,
 )
 from quanta.tasks.frequencies import uniform_frequencies, zipf_frequencies
 
@@ -197,6 +198,28 @@ N = np.array([400, 600, 800, 1100, 1600, 2300, 3200, 4500, 6300, 9100, 12700])
 
 def all_full(counts):
     return np.ones(np.shape(counts), dtype=bool)
+
+
+class TestRoundingError:
+    @pytest.mark.parametrize("sizes", [[100, 200, 400, 800], [100, 110, 5000], [10, 20, 30, 40, 50, 60]])
+    def test_is_the_spread_of_slopes_that_rounding_makes(self, sizes):
+        x, rng = np.array(sizes, dtype=float), np.random.default_rng(0)
+        room = 3 * x / x[0] + rng.uniform(size=(4000, 1))  # from 3 to 4 at the first, and anything beyond
+        room[:, 1:] += rng.uniform(size=(4000, x.size - 1))
+        counts = np.floor(room).astype(int)
+        slopes = np.polynomial.polynomial.polyfit(np.log(x), np.log(counts + 0.5).T, 1)[1]
+        true = np.polynomial.polynomial.polyfit(np.log(x), np.log(room).T, 1)[1]
+        found = [rounding_error(x, one[None], np.ones((1, x.size), dtype=bool)) for one in counts[:200]]
+        assert np.mean(found) == pytest.approx(np.std(slopes - true), rel=0.1)
+
+    def test_counts_of_networks_that_are_not_full_say_nothing(self):
+        x, counts = np.array([1.0, 2, 4, 8]), np.array([[1, 2, 4, 5]])
+        full = np.array([[True, True, True, False]])
+        assert rounding_error(x, counts, full) == rounding_error(x[:3], counts[:, :3], full[:, :3]) > 0
+
+    @pytest.mark.parametrize("counts", [[0, 0, 3], [0, 0, 0]])
+    def test_where_there_is_no_slope_there_is_none(self, counts):
+        assert rounding_error(np.array([1.0, 2, 4]), np.array([counts]), np.ones((1, 3), dtype=bool)) == 0
 
 
 class TestCountLaw:
