@@ -44,6 +44,18 @@ def deterministic():
 
 
 @contextlib.contextmanager
+def rounded_products():
+    settings = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)
+    before = [one.fp32_precision for one in settings]
+    settings[0].fp32_precision, settings[1].fp32_precision = "tf32", "bf16"
+    try:
+        yield
+    finally:
+        for one, value in zip(settings, before, strict=True):
+            one.fp32_precision = value
+
+
+@contextlib.contextmanager
 def global_seeds():
     state, numpy_state = torch.get_rng_state(), np.random.get_state()  # noqa: NPY002
     torch.manual_seed(7)
@@ -67,6 +79,7 @@ SETTINGS = {
     "deterministic": deterministic,
     "anomalies": lambda: torch.autograd.set_detect_anomaly(True, check_nan=False),
     "global seeds": global_seeds,
+    "rounded products": rounded_products,
     "xarray": lambda: xr.set_options(keep_attrs=False, arithmetic_join="exact"),
     "matplotlib": lambda: plt.style.context("dark_background"),
 }

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 
 STEPS_PER_REPLAY = 20
-"""Steps in one graph: many enough that launching costs nothing, few enough to fit between evaluations."""
+"""Steps in the longer graph: enough that launching costs nothing, few enough to fit between evaluations."""
 
 
 class CapturedSteps:
@@ -21,7 +21,7 @@ class CapturedSteps:
         capture, so that all state is allocated and the libraries are loaded.
     generator : torch.Generator
         On the device: the one that `step` draws from.
-    n_steps : int, default STEPS_PER_REPLAY
+    n_steps : int
         Calls in the graph.
 
     References
@@ -29,9 +29,7 @@ class CapturedSteps:
     The rules of capture: https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs
     """
 
-    def __init__(
-        self, step: Callable[[], None], generator: torch.Generator, n_steps: int = STEPS_PER_REPLAY
-    ) -> None:
+    def __init__(self, step: Callable[[], None], generator: torch.Generator, n_steps: int) -> None:
         self.n_steps = n_steps
         self._graph = torch.cuda.CUDAGraph()
         self._graph.register_generator_state(generator)

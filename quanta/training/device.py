@@ -6,6 +6,7 @@ import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -134,14 +135,22 @@ def own_settings() -> Iterator[None]:
 
 @contextmanager
 def own_products(unit: UnitSpec, device: torch.device) -> Iterator[None]:
-    """Let CUDA round factors to TensorFloat-32 if the unit asks for it and only then."""
-    before = torch.get_float32_matmul_precision()
-    if device.type == "cuda":
-        torch.set_float32_matmul_precision("high" if unit.training.precision == "tf32" else "highest")
+    """Let factors be rounded as the unit asks, whatever others have set.
+
+    That is to TensorFloat-32 on CUDA, or not at all. It is set library by library: torch refuses to read its
+    precision of all products where somebody has set that of one.
+    """
+    mkldnn: Any = torch.backends.mkldnn  # its attributes are unknown to its annotations
+    settings = (torch.backends.cuda.matmul, mkldnn.matmul)
+    before = [setting.fp32_precision for setting in settings]
+    is_rounded = device.type == "cuda" and unit.training.precision == "tf32"
+    for setting in settings:
+        setting.fp32_precision = "tf32" if is_rounded else "ieee"
     try:
         yield
     finally:
-        torch.set_float32_matmul_precision(before)
+        for setting, value in zip(settings, before, strict=True):
+            setting.fp32_precision = value
 
 
 def describe_device(device: torch.device) -> str:

@@ -145,7 +145,7 @@ class Trainer:
             fused=self.device.type != "meta",
             capturable=self.device.type == "cuda",
         )
-        self._captured: CapturedSteps | None = None
+        self._captured: dict[int, CapturedSteps] = {}
         self._has_stepped = False
         self.samples_seen = torch.zeros(unit.task.n_subtasks, dtype=torch.int64, device=self.device)
         self._data = self._generator("data")
@@ -158,7 +158,8 @@ class Trainer:
     def advance(self, most: int) -> int:
         """Take at least one optimisation step, and at most as many as asked for.
 
-        On CUDA the steps of a `CapturedSteps` are taken together where they fit, and the host does not wait.
+        On CUDA all but the first are replayed from a `CapturedSteps`, many together where they fit and one by
+        one before an evaluation, and the host does not wait.
 
         Parameters
         ----------
@@ -171,12 +172,12 @@ class Trainer:
             Steps taken.
         """
         taken = 1
-        if self.device.type == "cuda" and self._has_stepped and most >= STEPS_PER_REPLAY:
-            if self._captured is None:
+        if self.device.type == "cuda" and self._has_stepped:
+            taken = STEPS_PER_REPLAY if most >= STEPS_PER_REPLAY else 1
+            if taken not in self._captured:
                 assert self._data is not None
-                self._captured = CapturedSteps(self.step, self._data)
-            self._captured.replay()
-            taken = STEPS_PER_REPLAY
+                self._captured[taken] = CapturedSteps(self.step, self._data, taken)
+            self._captured[taken].replay()
         else:
             self.step()
             self._has_stepped = True

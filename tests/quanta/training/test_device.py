@@ -102,17 +102,33 @@ class TestPrecision:
         with pytest.raises(ConfigError, match=r"training.precision must be .* on a CPU, not tf32"):
             Trainer(changed(tiny_study, precision="tf32"))
 
-    @pytest.mark.parametrize(("precision", "expected"), [("float32", "highest"), ("tf32", "high")])
-    def test_products_on_cuda_are_rounded_only_when_asked_for(self, tiny_study, precision, expected):
+    @pytest.mark.parametrize(
+        ("precision", "device", "expected"),
+        [("float32", "cuda", "ieee"), ("tf32", "cuda", "tf32"), ("float32", "cpu", "ieee")],
+    )
+    @pytest.mark.parametrize("others", ["highest", "high", "medium", "cuda", "all"])
+    def test_products_are_rounded_only_when_asked_for(self, tiny_study, precision, device, expected, others):
         unit = changed(tiny_study, precision=precision)
-        before = torch.get_float32_matmul_precision()
-        torch.set_float32_matmul_precision("medium")
+        settings = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)
+        start, usual = [one.fp32_precision for one in settings], torch.backends.fp32_precision
         try:
-            with own_products(unit, torch.device("cuda")):
-                assert torch.get_float32_matmul_precision() == expected
-            assert torch.get_float32_matmul_precision() == "medium"
+            if others == "cuda":
+                settings[0].fp32_precision = "tf32"
+            elif others == "all":
+                torch.backends.fp32_precision = "tf32"
+            else:
+                torch.set_float32_matmul_precision(others)
+            before = [one.fp32_precision for one in settings]
+            with own_products(unit, torch.device(device)):
+                assert [one.fp32_precision for one in settings] == [expected] * 2
+            assert [one.fp32_precision for one in settings] == before
+            if others in ("highest", "high", "medium"):
+                assert torch.get_float32_matmul_precision() == others
         finally:
-            torch.set_float32_matmul_precision(before)
+            torch.backends.fp32_precision = usual
+            torch.set_float32_matmul_precision("highest")
+            for one, value in zip(settings, start, strict=True):
+                one.fp32_precision = value
 
 
 class TestOwnThreads:

@@ -174,24 +174,27 @@ class TestAdvance:
         assert torch.equal(one.population.weight, other.population.weight)
 
     def test_takes_steps_together_on_cuda_where_they_fit(self, monkeypatch):
-        replayed = []
+        captured, replayed, eager = [], [], []
 
         class Recorded:
-            def __init__(self, step, generator):
-                replayed.append(0)
+            def __init__(self, step, generator, n_steps):
+                self.n_steps = n_steps
+                captured.append(n_steps)
 
             def replay(self):
-                replayed[-1] += 1
+                replayed.append(self.n_steps)
 
         monkeypatch.setattr(training_module, "CapturedSteps", Recorded)
         trainer = Trainer(make_unit())
         trainer.device = torch.device("cuda")
-        monkeypatch.setattr(trainer, "step", lambda: None)
+        monkeypatch.setattr(trainer, "step", lambda: eager.append(1))
         taken = []
         while trainer.n_steps < 50:
             taken.append(trainer.advance(50 - trainer.n_steps))
         assert taken == [1, 20, 20, *[1] * 9]  # the first alone, so that all state is there
-        assert replayed == [2]  # captured once
+        assert eager == [1]
+        assert replayed == taken[1:]
+        assert captured == [20, 1]  # each once
 
 
 class TestStreams:
@@ -472,7 +475,7 @@ class TestCuda:
     def test_replays_draw_different_batches(self):
         trainer = Trainer(make_unit(), "cuda")
         trainer.step()
-        graph = CapturedSteps(trainer.step, trainer._data)
+        graph = CapturedSteps(trainer.step, trainer._data, 20)
         seen = [trainer.samples_seen.clone()]
         for _ in range(3):
             graph.replay()
