@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from torch import nn
 
 from quanta.study.sections import PopulationSpec
@@ -19,6 +20,7 @@ ROOT = Path(__file__).parents[1]
 # The benchmarks are not installed: they are run from the root of the repository, and so is this.
 sys.path.insert(0, str(ROOT))
 competitors = importlib.import_module("benchmarks.competitors")
+gpu = importlib.import_module("benchmarks.gpu")
 measure = importlib.import_module("benchmarks.measure")
 report = importlib.import_module("benchmarks.report")
 sys.path.remove(str(ROOT))
@@ -280,3 +282,25 @@ def test_quick_run_prints_one_object():
     assert result["memory"]["parameters_and_optimiser"] == 12 * sum(
         603 * width + 2 for width in result["sizes"]["ladder20"]["widths"]
     )
+
+
+def test_a_device_agrees_with_itself(tiny_study):
+    study = tiny_study.model_copy(update={"seed": (0, 1, 2)})
+    lines = list(gpu.compare_devices(study, "cpu"))
+    assert lines[0].startswith("3 units of `tiny` on cpu: ")
+    rows = [line.strip("| ").split(" | ") for line in lines[5:]]
+    assert [int(row[0]) for row in rows] == list(study.population.widths)
+    assert all(row[1] == row[2] and row[3:] == ["+0.000", "+0.0"] for row in rows)
+
+
+def test_times_of_a_step_are_of_what_was_asked(unit, monkeypatch):
+    monkeypatch.setattr(gpu, "SECONDS", 0.02)
+    assert 0 < gpu.time_step(unit, "cpu", in_graphs=False) < 1e3
+    assert 0 < gpu.time_step(unit, "cpu", in_graphs=True) < 1e3
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_without_a_gpu_there_is_no_report(tmp_path):
+    result = CliRunner().invoke(gpu.main, [str(tmp_path / "report.md")])
+    assert (result.exit_code, list(tmp_path.iterdir())) == (1, [])
+    assert "torch finds no CUDA device here" in result.output
