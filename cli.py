@@ -70,13 +70,15 @@ class _Group(click.Group):
             option.callback = _show_help
         return command
 
-    def main(self, *args: Any, standalone_mode: bool = True, **options: Any) -> Any:
+    def main(self, *args: Any, **options: Any) -> Any:
         """Run, also where there is nobody to say anything to; what comes of it is the exit code."""
         open_closed_streams()
-        if not standalone_mode:
-            return super().main(*args, standalone_mode=False, **options)
+        is_alone = options.get("standalone_mode", True)
+        options["standalone_mode"] = False
+        if not is_alone:
+            return super().main(*args, **options)
         try:
-            exit_code = super().main(*args, standalone_mode=False, **options)
+            exit_code = super().main(*args, **options)
         except click.Abort:
             exit_code = 1
             echo("Aborted!", err=True)
