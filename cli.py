@@ -1,5 +1,6 @@
 """The porch of the command line: the group, what goes wrong as exit codes, and the demo."""
 
+import io
 import sys
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,25 @@ from quanta.tasks.terminal import PathType, echo, open_closed_streams
 # The doors import only click: `quanta --help` must not wait for torch. Commands import what they need.
 
 
+def _show_help(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        echo(ctx.get_help())
+        ctx.exit()
+
+
+def _show_version(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        from quanta._version import __version__
+
+        echo(f"quanta {__version__}")
+        ctx.exit()
+
+
 class _Group(click.Group):
-    """A group whose commands answer what goes wrong with one line and an exit code."""
+    """A group whose commands answer what goes wrong with one line and an exit code.
+
+    All that it prints goes through `echo`: click's own way takes a closed pipe for a failure.
+    """
 
     def add_command(self, cmd: click.Command, name: str | None = None) -> None:
         """Add a command, each of whose options also answers to the variable that carries its name."""
@@ -37,14 +55,42 @@ class _Group(click.Group):
                 option.envvar = f"QUANTA_{cmd.name}_{longest}".upper()
                 option.show_envvar = True
 
+    def get_help_option(self, ctx: click.Context) -> click.Option | None:
+        """Return the option that prints the help."""
+        option = super().get_help_option(ctx)
+        if option is not None:
+            option.callback = _show_help
+        return option
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Find a command by its name."""
+        command = super().get_command(ctx, cmd_name)
+        option = None if command is None else command.get_help_option(ctx)
+        if option is not None:
+            option.callback = _show_help
+        return command
+
     def main(self, *args: Any, **options: Any) -> Any:
-        """Run, also where there is nobody to say anything to."""
+        """Run, also where there is nobody to say anything to; what comes of it is the exit code."""
         open_closed_streams()
-        try:
+        is_alone = options.get("standalone_mode", True)
+        options["standalone_mode"] = False
+        if not is_alone:
             return super().main(*args, **options)
+        try:
+            exit_code = super().main(*args, **options)
+        except click.Abort:
+            exit_code = 1
+            echo("Aborted!", err=True)
+        except click.ClickException as error:
+            exit_code = error.exit_code
+            said = io.StringIO()
+            error.show(said)
+            echo(said.getvalue(), end="", err=True)
         except OSError as error:  # help that nowhere is room for; what commands raise is answered below
+            exit_code = 1
             echo(f"Error: {error}", err=True)
-            sys.exit(1)
+        sys.exit(exit_code)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -62,7 +108,14 @@ class _Group(click.Group):
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(package_name="quanta", message="%(prog)s %(version)s")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Show the version and exit.",
+)
 def main() -> None:
     """Test whether neural loss power laws come from counting learned quanta.
 

@@ -2,6 +2,7 @@
 
 import os
 import resource
+import socket
 from collections.abc import Iterator
 
 from quanta.tasks.cgroups import CGROUPS, MEMBERSHIP, group_folders, read_words
@@ -10,8 +11,7 @@ from quanta.tasks.cgroups import CGROUPS, MEMBERSHIP, group_folders, read_words
 def memory_size(cgroups: str = CGROUPS, membership: str = MEMBERSHIP) -> int:
     """Bytes of memory that this process may use.
 
-    That of the machine, or less where ``ulimit -v`` or a control group (a container, a batch job) allows
-    less.
+    What it shares with others, or less where ``ulimit -v`` allows it less.
 
     Parameters
     ----------
@@ -22,19 +22,38 @@ def memory_size(cgroups: str = CGROUPS, membership: str = MEMBERSHIP) -> int:
     -------
     int
     """
-    sizes = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    shared, _ = shared_memory(cgroups, membership)
     soft, _ = resource.getrlimit(resource.RLIMIT_AS)
-    if soft != resource.RLIM_INFINITY:
-        sizes.append(soft)
-    return min([*sizes, *_group_limits(cgroups, membership)])
+    return shared if soft == resource.RLIM_INFINITY else min(shared, soft)
 
 
-def _group_limits(cgroups: str, membership: str) -> Iterator[int]:
+def shared_memory(cgroups: str = CGROUPS, membership: str = MEMBERSHIP) -> tuple[int, str]:
+    """Bytes of memory that this process shares with others, and a name for what they share.
+
+    The memory of the machine, or less where a control group (a container, a batch job) allows less.
+
+    Parameters
+    ----------
+    cgroups, membership : str
+        As of `memory_size`.
+
+    Returns
+    -------
+    n_bytes : int
+    name : str
+        The same for all processes that share it, and for no others.
+    """
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), ""
+    n_bytes, place = min([there, *_group_limits(cgroups, membership)])
+    return n_bytes, f"{socket.gethostname()}:{place}"
+
+
+def _group_limits(cgroups: str, membership: str) -> Iterator[tuple[int, str]]:
     for folder in group_folders("memory", cgroups, membership):
         for name in ("memory.max", "memory.limit_in_bytes"):
             for limit in read_words(folder / name):
                 if limit.isdecimal():  # the other value is "max"
-                    yield int(limit)
+                    yield int(limit), str(folder)
 
 
 def format_bytes(n_bytes: int) -> str:

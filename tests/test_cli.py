@@ -1,6 +1,7 @@
 """The porch: the group, what goes wrong as exit codes, the environment, and the demo."""
 
 import errno
+import os
 import re
 import subprocess
 import sys
@@ -158,6 +159,81 @@ class TestWhatGoesWrong:
             run("status", finished)
 
 
+class TestNobodyReads:
+    """What is done is not lost and not a failure where nobody reads what is said of it."""
+
+    @pytest.fixture
+    def commands(self, finished, tmp_path):
+        """Command lines that print, and their exit codes."""
+        return [
+            (["--help"], 0),
+            (["--version"], 0),
+            ([], 2),
+            (["nothing"], 2),
+            (["train", "--list"], 0),
+            (["analyze", "--help"], 0),
+            (["simulate", "ideal", "--out", str(tmp_path / "a.nc"), "--n-seeds", "1", "-K", "4"], 0),
+            (["status", str(finished)], 0),
+            (["verify", str(finished), "--json"], 0),
+            (["analyze", str(tmp_path / "none.nc")], 2),
+        ]
+
+    @staticmethod
+    def start(arguments, **streams):
+        command = [sys.executable, "-W", "error", "-m", "quanta", *arguments]
+        return subprocess.Popen(command, cwd=ROOT, **streams)
+
+    def test_help_into_head(self):
+        command = f"set -o pipefail; '{sys.executable}' -m quanta --help | head -1"
+        done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, check=True)
+        assert done.stdout == "Usage: quanta [OPTIONS] COMMAND [ARGS]...\n"
+        assert done.stderr == ""
+
+    @pytest.mark.parametrize("stream", ["stdout", "stderr"])
+    def test_a_pipe_without_a_reader(self, commands, stream):
+        for arguments, exit_code in commands:
+            reader, writer = os.pipe()
+            os.close(reader)
+            other = "stderr" if stream == "stdout" else "stdout"
+            with self.start(arguments, **{stream: writer, other: subprocess.PIPE}) as process:
+                os.close(writer)
+                said = getattr(process, other).read()
+                assert process.wait(timeout=60) == exit_code, arguments
+                assert b"Traceback" not in said
+                assert b"Broken pipe" not in said
+
+    @pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+    def test_closed_streams(self, commands, closed):
+        for arguments, exit_code in commands:
+            done = subprocess.run(
+                [
+                    "sh",
+                    "-c",
+                    f'"$@" {closed}',
+                    "sh",
+                    sys.executable,
+                    "-W",
+                    "error",
+                    "-m",
+                    "quanta",
+                    *arguments,
+                ],
+                cwd=ROOT,
+                capture_output=True,
+                check=False,
+            )
+            assert done.returncode == exit_code, arguments
+            assert b"Traceback" not in done.stdout + done.stderr
+
+    def test_no_room_is_a_failure(self):
+        for arguments in (["--help"], ["--version"], ["train", "--list"]):
+            with open("/dev/full", "w") as full:
+                process = self.start(arguments, stdout=full, stderr=subprocess.PIPE)
+            _, said = process.communicate(timeout=60)
+            assert process.returncode == 1
+            assert re.fullmatch(rb"Error: .*No space left on device\n", said)
+
+
 @pytest.mark.usefixtures("here")
 class TestDemo:
     @pytest.fixture
@@ -179,6 +255,19 @@ class TestDemo:
         paths = "".join(paths).split()
         assert sorted(paths) == sorted(str(path) for path in Path("runs/demo/figures").glob("*.png"))
         assert Path("runs/demo/analysis/verdict.json").is_file()
+
+    @pytest.mark.parametrize("out", [("--out", "there"), ()])
+    def test_everything_goes_into_the_folder_that_is_asked_for(self, run, small, here, out):
+        small()
+        env = {"QUANTA_ANALYZE_OUT": "not", "QUANTA_FIGURES_OUT": "not"}  # of other commands
+        run("demo", *out, env=env | ({} if out else {"QUANTA_DEMO_OUT": "there"}))
+        assert [path.name for path in here.iterdir()] == ["there"]
+        assert sorted(path.name for path in (here / "there").iterdir()) == [
+            "analysis",
+            "figures",
+            "study.json",
+            "units",
+        ]
 
     def test_failing_units(self, run, small, tiny_study):
         small(training=tiny_study.training.model_copy(update={"learning_rate": 1e30}))

@@ -280,7 +280,7 @@ def _notes(statistics: Statistics) -> list[str]:
             "chance is not known and was taken as 1 bit: too few subtasks rest unlearned to measure it"
         )
     start = float((left.start * left.chance).mean())
-    if left.chance_source != "given" and abs(start / math.log(2) - 1) < 0.03:
+    if _is_ln2(start) and not (left.chance_source == "given" and _is_ln2(float(left.chance.mean()))):
         notes.append(f"losses begin at {start:.3g}, which is ln 2: are they in nats, not bits?")
     relapse = float(left.relapse[-1].mean())
     if relapse > 0.05:
@@ -288,6 +288,10 @@ def _notes(statistics: Statistics) -> list[str]:
             f"measured losses lie {relapse:.0%} above the monotone ones: much is forgotten, or noisy"
         )
     return notes
+
+
+def _is_ln2(loss: float) -> bool:
+    return abs(loss / math.log(2) - 1) < 0.03
 
 
 def _claim_record(claim: Claim) -> dict[str, Any]:

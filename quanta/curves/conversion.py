@@ -78,6 +78,8 @@ def as_curves(data: xr.Dataset) -> xr.Dataset:
     CurvesError
         If something cannot be put right; names the variable, what was expected and what was found.
     """
+    if not isinstance(data, xr.Dataset):
+        raise CurvesError(f"curves: expected a Dataset, found {type(data).__name__}")
     before = _converted.get(id(data))
     if before is not None and before[0]() is data and _is_same(before[1], _held(data)):
         return data if before[2] is None else before[2]
@@ -139,10 +141,10 @@ def _axis(data: xr.Dataset, axis: str) -> xr.Variable:
     if given.ndim > 1 or (given.ndim == 1 and given.dims != (axis,)):
         raise CurvesError(f"{axis}: expected a coordinate of one dimension, found {given.dims}")
     values = _numbers(axis, given)
-    whole = _whole(axis, values) if axis in WHOLE else values
-    if given.ndim == 1 and whole is values:
+    found = _whole(axis, values) if axis in WHOLE else values.astype(np.float64, copy=False)
+    if given.ndim == 1 and found is values:
         return given
-    return xr.Variable(axis, np.atleast_1d(whole), given.attrs)
+    return xr.Variable(axis, np.atleast_1d(found), given.attrs)
 
 
 def _variable(name: str, given: xr.Variable, axes: dict[str, xr.Variable]) -> xr.Variable:
@@ -155,6 +157,8 @@ def _variable(name: str, given: xr.Variable, axes: dict[str, xr.Variable]) -> xr
         values = _whole(name, values)
     elif values.dtype.kind == "f":
         values = _in_range(_missing(values, given.attrs), schema.upper)
+    with np.errstate(over="ignore", under="ignore"):  # what is infinite then is refused as such
+        values = values.astype(schema.dtype, copy=False)
     if values is given.values and given.dims == schema.dims:
         return given
     absent = [dim for dim in schema.dims if dim not in given.dims]
@@ -176,9 +180,12 @@ def _numbers(name: str, given: xr.Variable) -> NDArray[Any]:
 
 
 def _whole(name: str, values: NDArray[Any]) -> NDArray[Any]:
-    if values.dtype.kind in "iu":
-        return values
-    wrong = ~(np.isfinite(values) & (values == np.rint(values)) & (np.abs(values) < 2.0**63))
+    if values.dtype.kind == "i":
+        return values.astype(np.int64, copy=False)
+    if values.dtype.kind == "u":
+        wrong = values > np.iinfo(np.int64).max
+    else:
+        wrong = ~(np.isfinite(values) & (values == np.rint(values)) & (np.abs(values) < 2.0**63))
     if wrong.any():
         raise CurvesError(f"{name}: expected whole numbers, found {values[wrong].flat[0]:.6g}")
     return values.astype(np.int64)

@@ -124,12 +124,16 @@ def make_curves(
 def _array(name: str, values: Any, dtype: str) -> NDArray[Any]:
     """Take numbers from whatever holds them; masked ones are NaN, and whole ones are not made whole."""
     try:
-        if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+        if isinstance(values, np.ma.MaskedArray) and values.dtype.kind in "iuf" and np.ma.is_masked(values):
             values = np.ma.filled(values.astype(np.float64), np.nan)
         found = np.asarray(values)
         if found.dtype.kind == "O":
             found = found.astype(np.float64)
+        if found.dtype.kind not in "iuf":  # text, truth values and complex ones could be cast
+            raise CurvesError(f"{name}: expected numbers, found type {found.dtype}")
         return found.astype(dtype, copy=False) if dtype.startswith("float") else found
+    except CurvesError:
+        raise
     except (TypeError, ValueError) as error:
         raise CurvesError(f"{name}: expected numbers, found {one_line(error)}") from error
 

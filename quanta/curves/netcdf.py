@@ -190,6 +190,11 @@ def _read_hdf5(file: h5py.File, names: Container[str]) -> tuple[dict[str, xr.Var
 def _read_classic(file: BinaryIO, names: Container[str]) -> tuple[dict[str, xr.Variable], dict[str, Any]]:
     """Read variables and attributes of netCDF-3, which cannot hold more numbers than it has bytes."""
     _check_size(os.fstat(file.fileno()).st_size)
+    version = file.read(1)
+    if version not in (b"\1", b"\2"):
+        raise NetCDFError(
+            f"expected netCDF-3 of version 1 or 2, found {version.hex()}: write it with engine='h5netcdf'"
+        )
     file.seek(0)
     with netcdf_file(file, "r", mmap=False, maskandscale=False) as there:
         found = {}

@@ -217,9 +217,17 @@ def _check_early_stops(curves: xr.Dataset) -> None:
     for unit in np.ndindex(loss.shape[:3]):  # one by one, for the sake of memory
         missing = np.isnan(loss[unit])
         stopped = missing.all(axis=-1)
-        resumed = stopped[..., :-1] & ~stopped[..., 1:]
-        if (missing.any(axis=-1) != stopped).any() or resumed.any() or stopped[..., 0].any():
-            raise CurvesError("loss: expected NaN only after an early stop, found NaN before measured values")
+        # Here, or later.
+        measured = np.logical_or.accumulate(~stopped[..., ::-1], axis=-1)[..., ::-1]
+        wrong = (missing & measured[..., None]).any(axis=-1)
+        wrong[..., 0] |= stopped[..., 0]
+        if wrong.any():
+            width, step = np.argwhere(wrong)[0]
+            places = {"seed": unit[2], "width": width, "step": step}
+            where = ", ".join(f"{axis} {curves[axis].values[place]}" for axis, place in places.items())
+            raise CurvesError(
+                f"loss: expected NaN only after an early stop, found NaN before measured values at {where}"
+            )
 
 
 def _check_frequency(frequency: NDArray[np.float64]) -> None:

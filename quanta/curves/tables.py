@@ -61,6 +61,7 @@ def curves_from_table(
     for name in ("loss", "step", "subtask", "n_parameters"):
         if name not in table:
             raise CurvesError(f"table: expected a column {name}, found {', '.join(map(str, table.columns))}")
+    table = _numbers_of(table)
     table = table.assign(
         **{axis: value for axis, value in DEFAULTS.items() if axis not in table and axis != "width"}
     )
@@ -91,6 +92,31 @@ def curves_from_table(
         values = np.full(known.sizes["subtask"], float(chance))
         variables["chance"] = (VARIABLES["chance"].dims, values, {"units": unit})
     return as_curves(xr.Dataset(variables, known.coords))
+
+
+def _numbers_of(table: pd.DataFrame) -> pd.DataFrame:
+    """Take the columns that are known, with numbers as numpy holds them, whatever pandas calls them."""
+    if table.empty:
+        raise CurvesError("table: expected at least one row, found none")
+    columns = {}
+    for name in (*AXES, *METRICS, "n_parameters", "frequency"):
+        if name not in table:
+            continue
+        if table[name].ndim > 1:
+            raise CurvesError(f"table: expected each column once, found {name} twice")
+        values = table[name].to_numpy()
+        if values.dtype.kind not in "iuf":  # pandas has types of its own, with a mark for what is missing
+            values = table[name].astype(object).to_numpy()
+            kind = pd.api.types.infer_dtype(values, skipna=True)
+            if kind not in ("integer", "floating", "mixed-integer-float"):
+                raise CurvesError(f"{name}: expected numbers, found type {kind}")
+            missing = pd.isna(values)
+            whole = kind == "integer" and not missing.any()
+            values = np.where(missing, np.nan, values).astype(np.int64 if whole else np.float64)
+        if name in AXES and name != "alpha" and np.isnan(values).any():
+            raise CurvesError(f"{name}: expected a number in each row, found NaN")
+        columns[name] = values
+    return pd.DataFrame(columns)
 
 
 def _frequencies(n_subtasks: int, alpha: float, offset: float) -> NDArray[np.float64]:

@@ -73,8 +73,8 @@ def memory_needed(
     }
 
 
-def check_fits(parts: dict[str, int], most: int, memory: str = "of memory") -> None:
-    """Raise ValueError if a unit needs more bytes than there are.
+def check_fits(parts: dict[str, int], most: int, memory: str = "of memory", who: str = "a unit") -> None:
+    """Raise ValueError if a unit, or several at once, need more bytes than there are.
 
     Parameters
     ----------
@@ -83,6 +83,8 @@ def check_fits(parts: dict[str, int], most: int, memory: str = "of memory") -> N
     most : int
     memory : str
         What to call what there is.
+    who : str
+        Who needs it.
 
     Raises
     ------
@@ -93,8 +95,8 @@ def check_fits(parts: dict[str, int], most: int, memory: str = "of memory") -> N
     if total > most:
         largest = max(parts, key=parts.__getitem__)
         raise ValueError(
-            f"a unit must need at most {format_bytes(most)} {memory}, not {format_bytes(total)}, "
-            f"most of it for its {largest}"
+            f"{who} must need at most {format_bytes(most)} {memory}, not {format_bytes(total)}, "
+            f"most of it for {largest}"
         )
 
 

@@ -10,9 +10,11 @@ import os
 import secrets
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from multiprocessing import resource_tracker
 from typing import Any
@@ -42,6 +44,7 @@ from quanta.sweep.worker import (
     train_in_worker,
     visible_gpus,
 )
+from quanta.tasks.memory import shared_memory
 
 N_RETRIES = 2
 """Times that a unit is tried again after an error that is not its own, such as a file server's bad moment."""
@@ -190,13 +193,17 @@ def run_on_cluster(
         return SweepResult(0, n_kept, failed)
     for unit in pending:
         check_free(run.folder(unit))
-    largest = max(pending, key=lambda unit: sum(unit.memory_needed.values()))
-    job = Job(run.path.absolute(), secrets.token_hex(8), device, largest, n_threads)
+    # As many at once as share a memory, whichever they will be.
+    sharing = Counter(name for _, name in client.run(shared_memory).values())
+    largest = sorted(pending, key=lambda unit: sum(unit.memory_needed.values()), reverse=True)
+    most = max(sharing.values(), default=1)
+    job = Job(run.path.absolute(), secrets.token_hex(8), device, tuple(largest[:most]), n_threads, sharing)
     notes = Notes(on_note)
     remove_dead(run.path, f"{MARK}*")
     with hold_files([job.mark]):
         _check_workers(client, job)
-        outcomes = _collect(run, client, job, pending, notes, on_progress, should_stop)
+        alone = replace(job, largest=job.largest[:1])  # what goes along with every unit should be small
+        outcomes = _collect(run, client, alone, pending, notes, on_progress, should_stop)
     return SweepResult.of(outcomes, n_kept, failed, notes.kept, n_pending=len(pending))
 
 

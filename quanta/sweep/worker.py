@@ -2,8 +2,8 @@
 
 import os
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import dask.config
@@ -15,6 +15,7 @@ from quanta.store.run_directory import RunDirectory
 from quanta.study.spec import UnitSpec
 from quanta.sweep.units import Outcome, note_on_speed, train_and_store
 from quanta.tasks.config import ConfigError
+from quanta.tasks.memory import shared_memory
 from quanta.training.device import check_device, resolve_device
 
 REPORT_SECONDS = 1.0
@@ -50,10 +51,12 @@ class Job:
     """Tells this sweep from every other."""
     device: str
     """Name of the device to train on."""
-    largest: UnitSpec
-    """The unit that needs the most memory, for which every worker's device must do."""
+    largest: tuple[UnitSpec, ...]
+    """The units that need the most memory, the largest first, for which every worker's device must do."""
     n_threads: int
     """Threads of a worker."""
+    sharing: Mapping[str, int] = field(default_factory=dict)
+    """How many workers share a memory, by its name; one where nothing is said."""
 
     @property
     def mark(self) -> Path:
@@ -102,8 +105,11 @@ def find_fault(job: Job, dask_worker: Worker) -> str | None:
         return f"does not see {job.folder}, or may not write there"
     if dask_worker.state.nthreads != 1:
         return f"must have 1 Dask thread (dask worker --nthreads 1), not {dask_worker.state.nthreads}"
+    _, memory = shared_memory()
+    largest, *others = job.largest
+    beside = others[: job.sharing.get(memory, 1) - 1]
     try:
-        check_device(job.largest, resolve_device(job.device), job.n_threads)
+        check_device(largest, resolve_device(job.device), job.n_threads, beside)
     except ConfigError as error:
         return str(error)
     return None

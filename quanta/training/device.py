@@ -3,7 +3,8 @@
 import math
 import os
 import platform
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import torch
 from quanta.study.size import check_fits
 from quanta.study.spec import UnitSpec
 from quanta.tasks.config import ConfigError
-from quanta.tasks.memory import memory_size
+from quanta.tasks.memory import memory_size, shared_memory
 from quanta.tasks.numerics import own_errors
 from quanta.tasks.processors import processor_quota
 from quanta.training.kernel import working_memory
@@ -43,7 +44,9 @@ def resolve_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def check_device(unit: UnitSpec, device: torch.device, n_threads: int | None = None) -> None:
+def check_device(
+    unit: UnitSpec, device: torch.device, n_threads: int | None = None, beside: Sequence[UnitSpec] = ()
+) -> None:
     """Raise ConfigError if a unit cannot be trained on a device, for its precision or for lack of memory.
 
     The memory of a GPU is not checked: torch says when it is full. A machine kills the process instead.
@@ -54,6 +57,8 @@ def check_device(unit: UnitSpec, device: torch.device, n_threads: int | None = N
     device : torch.device
     n_threads : int, optional
         With which it shall be trained on a CPU; by default as many as torch uses.
+    beside : sequence of UnitSpec
+        Units that are trained at the same time, by other processes which share its memory.
 
     Raises
     ------
@@ -64,23 +69,36 @@ def check_device(unit: UnitSpec, device: torch.device, n_threads: int | None = N
         return
     if unit.training.precision == "tf32":
         raise ConfigError("training.precision must be float32, float64 or bf16 on a CPU, not tf32")
-    parts = unit.memory_needed
-    if unit.population.n_hidden_layers == 1:
-        precision = unit.training.precision
-        parts = parts | {
-            "gradients (threads x population.widths x (task.n_subtasks + task.n_bits))": working_memory(
-                unit.population.widths,
-                unit.task.n_subtasks,
-                unit.task.n_bits,
-                torch.float64 if precision == "float64" else torch.float32,
-                torch.get_num_threads() if n_threads is None else n_threads,
-                bf16=precision == "bf16",
-            )
-        }
+    needs = [_memory_needed(each, n_threads) for each in (unit, *beside)]
     try:
-        check_fits(parts, memory_size(), "of memory (all there is here)")
+        check_fits(needs[0], memory_size(), "of memory (all there is here)")
+        if beside:
+            total = sum(map(Counter, needs), Counter())
+            check_fits(
+                total,
+                shared_memory()[0],
+                "of memory (all there is here)",
+                f"{len(needs)} units that are trained at once",
+            )
     except ValueError as error:
         raise ConfigError(str(error)) from error
+
+
+def _memory_needed(unit: UnitSpec, n_threads: int | None) -> dict[str, int]:
+    """Bytes that a unit takes at the least while it is trained on a CPU, by what they are for."""
+    if unit.population.n_hidden_layers > 1:
+        return unit.memory_needed
+    precision = unit.training.precision
+    return unit.memory_needed | {
+        "gradients (threads x population.widths x (task.n_subtasks + task.n_bits))": working_memory(
+            unit.population.widths,
+            unit.task.n_subtasks,
+            unit.task.n_bits,
+            torch.float64 if precision == "float64" else torch.float32,
+            torch.get_num_threads() if n_threads is None else n_threads,
+            bf16=precision == "bf16",
+        )
+    }
 
 
 def default_threads() -> int:

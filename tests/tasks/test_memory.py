@@ -2,7 +2,7 @@ import resource
 
 import pytest
 
-from quanta.tasks.memory import format_bytes, memory_size
+from quanta.tasks.memory import format_bytes, memory_size, shared_memory
 
 
 def test_is_at_most_that_of_the_machine():
@@ -49,6 +49,22 @@ def test_a_limit_of_a_control_group_counts(tmp_path, membership, limits, expecte
     unlimited = memory_size(str(tmp_path / "none"), str(tmp_path / "none"))
     found = memory_size(str(tmp_path / "cgroups"), str(tmp_path / "membership"))
     assert found == (unlimited if expected is None else expected)
+
+
+def test_what_is_shared_has_a_name(tmp_path, monkeypatch):
+    """The control group that allows the least; what the shell allows each process is not shared."""
+    for name, text in (("a/memory.max", "7000"), ("a/b/memory.max", "6000"), ("a/c/memory.max", "max")):
+        file = tmp_path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (1000, resource.RLIM_INFINITY))
+    found = {}
+    for group in ("a/b", "a/c", "a"):
+        (tmp_path / "membership").write_text(f"0::/{group}\n")
+        found[group] = shared_memory(str(tmp_path), str(tmp_path / "membership"))
+    assert [n_bytes for n_bytes, _ in found.values()] == [6000, 7000, 7000]
+    assert found["a/c"] == found["a"]
+    assert found["a/b"][1] != found["a"][1]
 
 
 @pytest.mark.parametrize(

@@ -624,6 +624,7 @@ class TestNotes:
     def test_losses_in_nats(self, network):
         nats = network.assign({name: network[name] * math.log(2) for name in ("loss", "mean_loss")})
         assert "ln 2" in self.notes(nats.drop_vars("chance"))
+        assert "ln 2" in self.notes(nats)  # though chance is said to be 1 bit
         assert "ln 2" not in self.notes(network.drop_vars("chance"))
         assert self.notes(nats.assign(chance=network["chance"] * math.log(2))) == ""
 

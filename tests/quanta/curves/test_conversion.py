@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from quanta.curves.conversion import FILL, as_curves
 from quanta.curves.dataset import load_curves, make_curves, save_curves
 from quanta.curves.schema import AXES, CurvesError, validate
+from quanta.curves.tables import curves_from_table
+from quanta.store.run_directory import RunDirectory
 from quanta.tasks.frequencies import zipf_frequencies
 
 P = zipf_frequencies(4, 0.4)
@@ -213,6 +215,26 @@ class TestRefused:
             save_curves(wrong(curves), tmp_path / "a.nc")
         assert not list(tmp_path.iterdir())
 
+    @pytest.mark.parametrize("kind", [bool, complex, str, "datetime64[s]"])
+    @pytest.mark.parametrize("masked", [True, False])
+    def test_what_is_no_number_is_never_cast(self, kind, masked):
+        loss = np.rint(LOSS).astype(int).astype(kind)
+        if masked:
+            loss = np.ma.array(loss, mask=loss == loss[0, 0, 0, 0])
+        with pytest.raises(CurvesError, match="loss: expected numbers, found type"):
+            make_curves(loss, **KNOWN)
+
+    def test_what_is_no_dataset(self, curves):
+        with pytest.raises(CurvesError, match="curves: expected a Dataset, found DataArray"):
+            as_curves(curves["loss"])
+
+    @pytest.mark.parametrize("subtask", [slice(None), 3])
+    def test_an_evaluation_that_is_missing_is_named(self, curves, subtask):
+        loss = curves["loss"].values.copy()
+        loss[0, 0, 1, 1, 1, subtask] = np.nan
+        with pytest.raises(CurvesError, match="found NaN before measured values at seed 1, width 8, step 10"):
+            as_curves(change(curves.drop_vars("mean_loss"), "loss", loss))
+
     def test_networks_that_were_never_measured(self, curves):
         loss = curves["loss"].values.copy()
         for seed, width in ((0, 0), (1, 1), (2, 0)):
@@ -286,7 +308,80 @@ class TestMake:
             make_curves(LOSS[:, :, [0, 1, 2, 2]], **KNOWN | {"step": [0, 10, 100, 100]})
 
 
-@settings(max_examples=40)
+def test_names_of_subtasks_are_left_aside_when_saved(curves, tmp_path):
+    named = curves.assign_coords(name=("subtask", [f"skill {i}" for i in range(4)]))
+    save_curves(named, tmp_path / "a.nc")
+    xr.testing.assert_identical(load_curves(tmp_path / "a.nc"), curves)
+
+
+def as_table(curves):
+    """One row a measurement, of whatever a table can hold."""
+    kept = [name for name in ("loss", "accuracy", "brier", "frequency", "n_parameters") if name in curves]
+    native = {name: curves[name].astype(curves[name].dtype.newbyteorder("=")) for name in kept}
+    return xr.Dataset(native).to_dataframe().reset_index()  # pandas has no other order of bytes
+
+
+def assert_same_bytes(found, expected):
+    assert set(found.variables) == set(expected.variables)
+    for name, variable in expected.variables.items():
+        assert found[name].dims == variable.dims, name
+        assert found[name].dtype == variable.dtype, name
+        assert np.ascontiguousarray(found[name].values).tobytes() == variable.values.tobytes(), name
+
+
+@settings(max_examples=20)
+@given(st.data())
+def test_the_same_bytes_whatever_the_way(tmp_path_factory, finished, data):
+    """A run directory, a file, arrays, masked arrays, arrays with names, lazy datasets and long tables."""
+    read = RunDirectory(finished).load()
+    assert_same_bytes(as_curves(read), read)
+    # A table does not hold how many samples were seen; the mean is taken anew by every way.
+    expected = as_curves(read.drop_vars(["samples_seen", "mean_loss"]))
+    if data.draw(st.booleans()):  # a network that stopped early
+        loss = expected["loss"].copy()
+        loss[0, 0, 1, 0, 3:] = np.nan
+        expected = expected.drop_vars("mean_loss").assign(loss=loss)
+        expected = expected.assign({n: expected[n].where(loss.notnull()) for n in ("accuracy", "brier")})
+        expected = as_curves(expected)
+    kind = st.sampled_from(["float32", "float64", ">f4", "<f8"])
+    whole = st.sampled_from(["int32", "int64", "uint16", "float32", "float64"])
+    other = expected.drop_vars("mean_loss").drop_encoding()
+    for axis in ("seed", "width", "step", "subtask"):
+        other = other.isel({axis: data.draw(st.permutations(range(other.sizes[axis])))})
+    other = other.transpose(*data.draw(st.permutations(AXES)))
+    for name in ("loss", "accuracy", "brier"):
+        other[name] = other[name].astype(data.draw(kind))
+    for name in ("step", "seed", "width", "subtask", "n_parameters"):
+        other[name] = other[name].astype(data.draw(whole))
+    table = as_table(other)
+    # alpha has a value that must be known; online is what is meant where nothing is said.
+    other = other.squeeze(data.draw(st.sampled_from([[], ["alpha"], ["alpha", "n_train"]])))
+    if data.draw(st.booleans()):
+        other = other.squeeze("n_train", drop=True) if "n_train" in other.dims else other.drop_vars("n_train")
+    assert_same_bytes(as_curves(other), expected)
+
+    path = tmp_path_factory.mktemp("curves") / "a.nc"
+    other.to_netcdf(path, engine="h5netcdf")
+    assert_same_bytes(load_curves(path), expected)
+    with xr.open_dataset(path, engine="h5netcdf", chunks=data.draw(st.sampled_from([{}, None]))) as lazy:
+        assert_same_bytes(as_curves(lazy), expected)
+
+    order = data.draw(st.permutations(range(20)))
+    table = table.iloc[np.argsort([order[i % 20] for i in range(len(table))], kind="stable")]
+    if data.draw(st.booleans()):
+        table = table.dropna(subset="loss")
+    found = curves_from_table(table, chance=1.0)
+    assert_same_bytes(found, expected)
+
+    known = {name: expected[name].values for name in ("frequency", "n_parameters", "chance", *AXES[:5])}
+    values = {name: expected[name].values for name in ("loss", "accuracy", "brier")}
+    masked = {name: np.ma.masked_invalid(array) for name, array in values.items()}
+    named = {name: other[name].astype("float64") for name in values}
+    for given_as in (values, masked, named):
+        assert_same_bytes(make_curves(**given_as, **known), expected)
+
+
+@settings(max_examples=20)
 @given(st.data())
 def test_every_way_in_gives_the_same(tmp_path_factory, data):
     """Order, presence of axes, masks and types do not matter, through arrays, datasets and files alike."""

@@ -337,6 +337,13 @@ class TestSound:
         xr.testing.assert_equal(found, curves)
         assert found.attrs["study"] == curves.attrs["study"]
 
+    def test_classic_files_of_a_later_version(self, path, tmp_path):
+        load_curves(path).drop_encoding().astype("float32").to_netcdf(tmp_path / "a.nc", engine="scipy")
+        data = bytearray((tmp_path / "a.nc").read_bytes())
+        data[3] = 5  # with numbers of 8 bytes in all places
+        (tmp_path / "a.nc").write_bytes(bytes(data))
+        refuse(tmp_path / "a.nc", "expected netCDF-3 of version 1 or 2, found 05: write it with")
+
     def test_damaged_classic_files(self, path, tmp_path):
         load_curves(path).drop_encoding().astype("float32").to_netcdf(tmp_path / "a.nc", engine="scipy")
         whole = (tmp_path / "a.nc").read_bytes()

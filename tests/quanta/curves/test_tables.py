@@ -95,11 +95,38 @@ def test_a_network_that_stopped_early():
         ),
         (lambda t: t.assign(subtask=t["subtask"] - 1), "subtask: expected 1..3, all of them, found 0"),
         (lambda t: t.assign(width=t["width"] / 10), "width: expected whole numbers, found 0.4"),
+        (lambda t: t.assign(step=t["step"].astype(str)), "step: expected numbers, found type string"),
+        (lambda t: t.assign(loss=t["loss"] > 0.5), "loss: expected numbers, found type boolean"),
+        (
+            lambda t: t.assign(subtask=t["subtask"].where(t["subtask"] != 2)),
+            "subtask: expected a number in each",
+        ),
+        (lambda t: pd.concat([t, t[["loss"]]], axis=1), "table: expected each column once, found loss twice"),
+        (lambda t: t.iloc[:0], "table: expected at least one row, found none"),
     ],
 )
 def test_refusals(wrong, message):
     with pytest.raises(CurvesError, match=message):
         curves_from_table(wrong(rows()))
+
+
+@pytest.mark.parametrize(
+    "types",
+    [
+        {"step": "Int64", "seed": "UInt8", "loss": "Float64", "frequency": "Float64"},
+        {"seed": "category", "width": "object", "subtask": "int8"},
+    ],
+)
+def test_types_of_pandas(types):
+    found = curves_from_table(rows().astype(types))
+    xr.testing.assert_identical(found, curves_from_table(rows()))
+
+
+def test_what_pandas_marks_as_missing():
+    table = rows().astype({"loss": "Float64"})
+    last = (table["seed"] == 1) & (table["step"] == 1000)
+    found = curves_from_table(table.assign(loss=table["loss"].mask(last)))
+    xr.testing.assert_identical(found, curves_from_table(rows()[~last]))
 
 
 class TestAlign:

@@ -131,7 +131,7 @@ def test_products_without_bounds_are_refused(name):
     line = str(caught.value)
     assert re.search(product, line)
     assert re.search(
-        r"^a unit must need at most 256 GiB of memory, not [\d.e+]+ [GT]iB, most of it for its ", line
+        r"^a unit must need at most 256 GiB of memory, not [\d.e+]+ [GT]iB, most of it for ", line
     ) or re.search(r"must take at most 64 GiB in all units together, not [\d.]+ [GT]iB$", line)
     assert line.isprintable()
 
@@ -151,7 +151,7 @@ def test_curves_of_many_units_are_counted_together():
 
 
 def test_the_largest_training_set_counts():
-    with pytest.raises(ConfigError, match="most of it for its training set"):
+    with pytest.raises(ConfigError, match="most of it for training set"):
         StudySpec.parse(SMALLEST | {"n_train": ["online", 1, 10**9, 5], "task": {"n_bits": 4096}})
 
 

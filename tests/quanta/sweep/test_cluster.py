@@ -26,6 +26,7 @@ from quanta.sweep import cluster as module
 from quanta.sweep.cluster import connect, run_on_cluster, start_workers
 from quanta.sweep.units import Notes, SweepResult, run_sweep, train_and_store
 from quanta.sweep.worker import ClusterError, Job, OneGpu, find_fault, visible_gpus
+from quanta.training.device import _memory_needed
 
 ROOT = Path(__file__).parents[3]
 
@@ -352,8 +353,25 @@ class TestWorkers:
             run_on_cluster(run, workers, "cpu")
         assert not list(run.path.rglob("units/*"))
 
+    def test_the_memory_that_they_share_must_do_for_all_at_once(
+        self, workers, in_workers, tiny_study, tmp_path
+    ):
+        units = tiny_study.units()
+        needed = sum(_memory_needed(units[0], 1).values())
+        in_workers(
+            "quanta.training.device.shared_memory", lambda original: lambda: (2 * needed - 1, original()[1])
+        )
+        run = RunDirectory.create(tmp_path / "run", tiny_study)
+        with pytest.raises(
+            ClusterError,
+            match=r"^tcp://\S+, tcp://\S+: 2 units that are trained at once must need at most .*, not ",
+        ):
+            run_on_cluster(run, workers, "cpu")
+        assert not list(run.path.rglob("units/*"))
+        assert run_on_cluster(run, workers, "cpu", units=units[:1]).n_done == 1  # alone it fits
+
     def test_must_have_one_thread(self, tiny_study, tmp_path):
-        job = Job(tmp_path, "token", "cpu", tiny_study.units()[0], 1)
+        job = Job(tmp_path, "token", "cpu", tiny_study.units()[:1], 1)
         job.mark.touch()
         faults = [
             find_fault(job, SimpleNamespace(state=SimpleNamespace(nthreads=n_threads)))

@@ -39,7 +39,7 @@ class TestMemory:
         Trainer(unit)
         monkeypatch.setattr("quanta.training.device.memory_size", lambda: needed - 1)
         with pytest.raises(
-            ConfigError, match=r"^a unit must need at most .* \(all there is here\), not .* for its"
+            ConfigError, match=r"^a unit must need at most .* \(all there is here\), not .* for [a-z ]+ \("
         ):
             Trainer(unit)
         check_device(unit, torch.device("cuda"))  # torch itself says when that is full
@@ -54,7 +54,7 @@ class TestMemory:
         check_device(unit, cpu, 7)
         with pytest.raises(ConfigError, match=r"a unit must need at most"):
             check_device(unit, cpu, 8)
-        with pytest.raises(ConfigError, match=r"for its gradients \(threads x population.widths x"):
+        with pytest.raises(ConfigError, match=r"for gradients \(threads x population.widths x"):
             check_device(unit, cpu, 4096)
         torch.set_num_threads(8)
         try:
@@ -62,6 +62,24 @@ class TestMemory:
                 check_device(unit, cpu)
         finally:
             torch.set_num_threads(1)
+
+    def test_units_that_are_trained_at_once_are_summed(self, tiny_study, monkeypatch):
+        large, small = changed(tiny_study), tiny_study.units()[1]
+        small = small.model_copy(update={"training": small.training.model_copy(update={"batch_size": 1})})
+        needed = [sum(unit.memory_needed.values()) + gradients(unit, 1) for unit in (large, small)]
+        assert needed[1] < needed[0]
+        total = needed[0] + 2 * needed[1]
+        monkeypatch.setattr("quanta.training.device.shared_memory", lambda: (total, "here"))
+        check_device(large, torch.device("cpu"), 1, [small, small])
+        with pytest.raises(
+            ConfigError,
+            match=r"^4 units that are trained at once must need at most .* not .*, most of it for ",
+        ):
+            check_device(large, torch.device("cpu"), 1, [small, small, small])
+        check_device(large, torch.device("cuda"), 1, [small, small, small])
+        # What the shell allows is allowed to each process.
+        monkeypatch.setattr("quanta.training.device.memory_size", lambda: needed[0])
+        check_device(large, torch.device("cpu"), 1, [small, small])
 
 
 def gradients(unit, n_threads):
