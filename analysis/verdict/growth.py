@@ -136,7 +136,10 @@ def claim_gamma(here: AtTau, confidence: float) -> Claim:
         f"The count grows with the number of parameters to the power {{}}; {n_full} of {here.is_full.size} "
         "networks are full, and the counts of the others are lower bounds."
     )
-    return hold("N", "room", here.gamma, GAMMA_WINDOW, confidence, why, shared=here.gamma_rounding)
+    claim = hold("N", "room", here.gamma, GAMMA_WINDOW, confidence, why, shared=here.gamma_rounding)
+    if claim.holds is None and claim.needs is None:
+        return replace(claim, needs="more sizes at which networks are full: counts are whole numbers")
+    return claim
 
 
 def nearest_law(here: AtTau, confidence: float) -> list[dict[str, float | str | None]]:
