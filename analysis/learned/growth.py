@@ -93,7 +93,9 @@ def measure_time_law(frequency: Array, lower: Array, upper: Array, *, parts: boo
     )
 
 
-def measure_count_law(n_parameters: Array, n_learned: NDArray[np.int64], is_full: NDArray[np.bool_]) -> Array:
+def measure_count_law(
+    n_parameters: Array, n_learned: NDArray[np.int64], is_full: NDArray[np.bool_]
+) -> tuple[Array, float]:
     """Measure γ in n ∝ N^γ in each seed.
 
     The room of a full network is known to within one subtask: its count is that room as a whole number. Of
@@ -108,24 +110,32 @@ def measure_count_law(n_parameters: Array, n_learned: NDArray[np.int64], is_full
 
     Returns
     -------
-    ndarray, shape (S,)
+    gamma : ndarray, shape (S,)
         NaN where less than `MIN_FULL` of the networks are full, fewer than `MIN_GROWN` have learned
         something, or they do not determine it.
+    rounding : float
+        Standard error that counting in whole subtasks makes, alike in all seeds; see `rounding_error`.
     """
-    slopes, likelihoods = np.full((2, len(ROUNDINGS), len(n_learned)), np.nan)
+    slopes, scatters, likelihoods = np.full((3, len(ROUNDINGS), len(n_learned)), np.nan)
     for seed in np.flatnonzero(
         (is_full.mean(axis=1) >= MIN_FULL) & ((n_learned > 0).sum(axis=1) >= MIN_GROWN)
     ):
         for i, less in enumerate(ROUNDINGS):
             lower = np.maximum(n_learned[seed] - less, 0.0)
             upper = np.where(is_full[seed], n_learned[seed] + 1 - less, np.inf)
-            falling, _, likelihoods[i, seed] = _fit(n_parameters, lower, upper)
+            falling, scatters[i, seed], likelihoods[i, seed] = _fit(n_parameters, lower, upper)
             slopes[i, seed] = -falling
     in_both = np.isfinite(likelihoods).all(axis=0)
-    return np.asarray(special.softmax(likelihoods[:, in_both].sum(axis=1)) @ slopes)
+    if not in_both.any():
+        return slopes[0], 0.0
+    scatter = float(scatters[:, in_both].mean())
+    gamma = special.softmax(likelihoods[:, in_both].sum(axis=1)) @ slopes
+    return np.asarray(gamma), rounding_error(n_parameters, n_learned, is_full, scatter)
 
 
-def rounding_error(n_parameters: Array, n_learned: NDArray[np.int64], is_full: NDArray[np.bool_]) -> float:
+def rounding_error(
+    n_parameters: Array, n_learned: NDArray[np.int64], is_full: NDArray[np.bool_], scatter: float
+) -> float:
     """Measure the standard error of γ from counting in whole subtasks, which is alike in every seed.
 
     A count of n stands for room that is anything between two whole numbers: uniform, so that log n has the
@@ -136,21 +146,24 @@ def rounding_error(n_parameters: Array, n_learned: NDArray[np.int64], is_full: N
     ----------
     n_parameters : ndarray, shape (W,)
     n_learned, is_full : ndarray, shape (S, W)
+    scatter : float
+        Standard deviation of log room about the law besides.
 
     Returns
     -------
     float
-        Of the least-squares slope over the sizes at which most networks are full; 0 if there are not two.
+        Of the slope over the sizes at which most networks are full, each weighted by how well its room is
+        known; 0 if there are not two.
     """
     count = np.where(is_full, n_learned, 0).sum(axis=0) / np.maximum(is_full.sum(axis=0), 1)
     there = (is_full.mean(axis=0) >= MIN_FULL) & (count > 0)
     x = np.log(n_parameters[there].astype(np.float64))
-    x -= x.mean() if x.size else 0.0
-    spread = float((x**2).sum())
-    if spread == 0:
+    if np.unique(x).size < 2:
         return 0.0
     error = np.log1p(1 / count[there]) / np.sqrt(12)
-    return float(np.sqrt(((x * error) ** 2).sum()) / spread)
+    weight = 1 / (error**2 + scatter**2)
+    away = weight * (x - np.average(x, weights=weight))
+    return float(np.sqrt(((away * error) ** 2).sum()) / (away @ x))
 
 
 def likelihood_of_slope(frequency: Array, lower: Array, upper: Array, beta: float | None) -> Array:

@@ -29,7 +29,6 @@ from quanta.analysis.learned.growth import (
     measure_count_law,
     measure_curvature,
     measure_time_law,
-    rounding_error,
 )
 from quanta.analysis.learned.left import METRICS, Left, measure_left, trace
 from quanta.analysis.learned.order import concordance, expected_concordance
@@ -125,18 +124,22 @@ class AtTau(Record):
         )
 
     @cached_property
+    def _count_law(self) -> tuple[Array, float]:
+        return measure_count_law(self.base.left.n_parameters, self.n_learned, self.is_full)
+
+    @property
     def gamma(self) -> Array:
         """γ in n ∝ N^γ, shape (S,): a full network's count is its capacity, any other's a lower bound."""
-        return measure_count_law(self.base.left.n_parameters, self.n_learned, self.is_full)
+        return self._count_law[0]
+
+    @property
+    def gamma_rounding(self) -> float:
+        """Standard error of γ from the rounding of counts, shared by all seeds."""
+        return self._count_law[1]
 
     def mean_gamma(self, confidence: float) -> Interval:
         """Mean of γ over seeds, with an interval that allows for how counts were rounded in all of them."""
         return mean_over_seeds(self.gamma, confidence, shared=self.gamma_rounding)
-
-    @cached_property
-    def gamma_rounding(self) -> float:
-        """Standard error of γ that is shared by all seeds."""
-        return rounding_error(self.base.left.n_parameters, self.n_learned, self.is_full)
 
     @cached_property
     def window(self) -> tuple[Array, Array]:

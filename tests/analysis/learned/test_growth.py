@@ -201,31 +201,36 @@ def all_full(counts):
 
 
 class TestRoundingError:
+    @pytest.mark.parametrize("scatter", [0.01, 0.1, 10.0])
     @pytest.mark.parametrize("sizes", [[100, 200, 400, 800], [100, 110, 5000], [10, 20, 30, 40, 50, 60]])
-    def test_is_the_spread_of_slopes_that_rounding_makes(self, sizes):
+    def test_is_the_spread_of_slopes_that_rounding_makes(self, sizes, scatter):
         x, rng = np.array(sizes, dtype=float), np.random.default_rng(0)
-        room = 3 * x / x[0] + rng.uniform(size=(4000, 1))  # from 3 to 4 at the first, and anything beyond
-        room[:, 1:] += rng.uniform(size=(4000, x.size - 1))
+        room = 3 * x / x[0] + rng.uniform(size=(4000, x.size))
         counts = np.floor(room).astype(int)
-        slopes = np.polynomial.polynomial.polyfit(np.log(x), np.log(counts + 0.5).T, 1)[1]
-        true = np.polynomial.polynomial.polyfit(np.log(x), np.log(room).T, 1)[1]
-        found = [rounding_error(x, one[None], np.ones((1, x.size), dtype=bool)) for one in counts[:200]]
-        assert np.mean(found) == pytest.approx(np.std(slopes - true), rel=0.1)
+        rounded = np.log(room) - np.log(counts) - np.log1p(1 / counts) / 2
+        found, slopes = [], []
+        for one, error in zip(counts[:1000], rounded, strict=False):
+            weight = 1 / np.hypot(np.log1p(1 / one) / np.sqrt(12), scatter)
+            slopes.append(np.polyfit(np.log(x), error, 1, w=weight)[0])
+            found.append(rounding_error(x, one[None], np.ones((1, x.size), dtype=bool), scatter))
+        assert np.mean(found) == pytest.approx(np.std(slopes), rel=0.1)
 
     def test_counts_of_networks_that_are_not_full_say_nothing(self):
         x, counts = np.array([1.0, 2, 4, 8]), np.array([[1, 2, 4, 5]])
         full = np.array([[True, True, True, False]])
-        assert rounding_error(x, counts, full) == rounding_error(x[:3], counts[:, :3], full[:, :3]) > 0
+        expected = rounding_error(x[:3], counts[:, :3], full[:, :3], 0.1)
+        assert rounding_error(x, counts, full, 0.1) == expected > 0
 
     @pytest.mark.parametrize("counts", [[0, 0, 3], [0, 0, 0]])
     def test_where_there_is_no_slope_there_is_none(self, counts):
-        assert rounding_error(np.array([1.0, 2, 4]), np.array([counts]), np.ones((1, 3), dtype=bool)) == 0
+        full = np.ones((1, 3), dtype=bool)
+        assert rounding_error(np.array([1.0, 2, 4]), np.array([counts]), full, 0.1) == 0
 
 
 class TestCountLaw:
     def slopes(self, counts, full=None, n=N):
         counts = np.atleast_2d(counts)
-        return measure_count_law(n.astype(float), counts, all_full(counts) if full is None else full)
+        return measure_count_law(n.astype(float), counts, all_full(counts) if full is None else full)[0]
 
     @pytest.mark.parametrize("gamma", [1, 2])
     def test_exact_power_laws(self, gamma):
@@ -284,7 +289,7 @@ class TestCountLaw:
         expected = self.slopes(counts, full)
         order = rng.permutation(11)
         np.testing.assert_allclose(
-            measure_count_law(7.5 * N[order], counts[:, order], full[:, order]), expected, rtol=1e-6
+            measure_count_law(7.5 * N[order], counts[:, order], full[:, order])[0], expected, rtol=1e-6
         )
         np.testing.assert_allclose(self.slopes(counts[::-1], full[::-1]), expected[::-1], rtol=1e-9)
 

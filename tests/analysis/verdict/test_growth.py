@@ -1,4 +1,5 @@
 import math
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -6,6 +7,7 @@ import pytest
 from scipy import stats
 
 from quanta.analysis import axes
+from quanta.analysis.fits.intervals import mean_over_seeds
 from quanta.analysis.learned.growth import TimeLaw
 from quanta.analysis.verdict.claims import settle
 from quanta.analysis.verdict.growth import (
@@ -49,7 +51,8 @@ def here_with(*, alpha=0.4, law=None, order=None, expected=None, gamma=None, ful
         here.concordance_of_widest = np.asarray(order, float)
         here.expected_concordance = np.broadcast_to(np.asarray(expected, float), N_SEEDS)
     if gamma is not None:
-        here.gamma = np.asarray(gamma)
+        here.gamma, here.gamma_rounding = np.asarray(gamma), 0.01
+        here.mean_gamma = partial(mean_over_seeds, here.gamma, shared=here.gamma_rounding)
         here.is_full = np.arange(10) < np.full((N_SEEDS, 1), round(10 * full))
     return here
 
