@@ -67,11 +67,12 @@ def check_device(unit: UnitSpec, device: torch.device, n_threads: int | None = N
     if unit.population.n_hidden_layers == 1:
         precision = unit.training.precision
         parts = parts | {
-            "gradients (threads x population.widths x (task.n_subtasks + task.n_bits))": working_memory(
+            "gradients (threads x population.widths x task.n_bits)": working_memory(
                 unit.population.widths,
                 unit.task.n_subtasks,
                 unit.task.n_bits,
                 torch.float64 if precision == "float64" else torch.float32,
+                unit.training.batch_size,
                 torch.get_num_threads() if n_threads is None else n_threads,
                 bf16=precision == "bf16",
             )

@@ -198,7 +198,7 @@ class Population(nn.Module):
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
         if self._kernel is not None:
-            self._compute_gradients_compiled(self._kernel, subtask, bits, label)
+            self._compute_gradients_compiled(self._kernel, {"subtask": subtask, "bits": bits, "label": label})
             return
         for parameter in self.parameters():
             _gradient(parameter).zero_()
@@ -212,26 +212,21 @@ class Population(nn.Module):
                 (loss / len(subtask)).backward()  # type: ignore[no-untyped-call]
 
     @torch.no_grad()
-    def _compute_gradients_compiled(
-        self, kernel: LadderKernel, subtask: Tensor, bits: Tensor, label: Tensor
-    ) -> None:
-        gradients = {"d_embedding": _gradient(self.embedding), "d_weight": _gradient(self.weight)}
-        results = {name: gradient.contiguous() for name, gradient in gradients.items()}
-        found = kernel.gradients(subtask, bits, label, self._kernel_parameters() | results, self.n_threads)
+    def _compute_gradients_compiled(self, kernel: LadderKernel, batch: dict[str, Tensor]) -> None:
+        gradients = {name: _gradient(parameter) for name, parameter in self._kernel_parameters().items()}
+        results = {f"d_{name}": gradient.contiguous() for name, gradient in gradients.items()}
+        kernel.gradients(batch, self._kernel_parameters() | results, self.n_threads)
         for name, gradient in gradients.items():
-            if gradient is not results[name]:  # it was not contiguous
-                gradient.copy_(results[name])
-        torch.sum(results["d_embedding"], 0, out=_gradient(self.bias))
-        _set_opposite(_gradient(self.readout_weight), found["d_readout"])
-        _set_opposite(_gradient(self.readout_bias), found["d_offset"])
+            if gradient is not results[f"d_{name}"]:  # it was not contiguous
+                gradient.copy_(results[f"d_{name}"])
 
     def _kernel_parameters(self) -> dict[str, Tensor]:
         return {
-            "embedding": self.embedding.detach(),
-            "weight": self.weight.detach(),
-            "bias": self.bias.detach(),
-            "readout": _difference(self.readout_weight),
-            "offset": _difference(self.readout_bias),
+            "embedding": self.embedding,
+            "weight": self.weight,
+            "bias": self.bias,
+            "readout": self.readout_weight,
+            "offset": self.readout_bias,
         }
 
     def _load_kernel(self) -> LadderKernel | None:
@@ -386,7 +381,7 @@ def _difference(pair: Tensor) -> Tensor:
     return pair[1] - pair[0]
 
 
-def _gradient(parameter: nn.Parameter) -> Tensor:
+def _gradient(parameter: Tensor) -> Tensor:
     assert parameter.grad is not None  # compute_gradients made it
     return parameter.grad
 

@@ -66,7 +66,7 @@ class TestMemory:
 
 def gradients(unit, n_threads):
     shape = (unit.population.widths, unit.task.n_subtasks, unit.task.n_bits)
-    return working_memory(*shape, torch.float32, n_threads, bf16=False)
+    return working_memory(*shape, torch.float32, unit.training.batch_size, n_threads, bf16=False)
 
 
 class TestThreads:

@@ -133,7 +133,8 @@ def by_hand(population, batch):
 
     A sum of m terms in any order is off by at most m u times the sum of their sizes, to first order in the
     unit roundoff u. With eps = 2 u, what is left out is covered. In products with bits a number may be three
-    terms, see `quanta.training.kernel`. An activation so near to 0 that rounding may change its sign may be
+    terms, and the gradient of the readout may be put together from those of the weights, see
+    `quanta.training.kernel`: then its terms are as large as those of z. An activation so near to 0 that rounding may change its sign may be
     counted or not.
     """
     eps = torch.finfo(torch.float32).eps
@@ -148,7 +149,8 @@ def by_hand(population, batch):
     m_forward, m_backward = max(population.widths) + 8, 3 * n_samples + population.n_subtasks + 24
 
     z = code @ embedding + bias + x @ weight
-    e_z = (3 * n_bits + 4) * eps * (code @ embedding.abs() + bias.abs() + x @ weight.abs())
+    size_z = code @ embedding.abs() + bias.abs() + x @ weight.abs()
+    e_z = (3 * n_bits + 4) * eps * size_z
     h = z.relu()
     margin = (h * readout) @ membership + offset
     e_margin = (e_z * readout.abs()) @ membership
@@ -165,7 +167,8 @@ def by_hand(population, batch):
         return left.T @ terms, left.T @ (error + m_backward * eps * terms.abs())
 
     ones = torch.ones(n_samples, 1, dtype=torch.float64)
-    d_readout = summed(ones, delta_H * h, e_delta_H * h + delta_H.abs() * e_z)
+    e_terms = e_delta_H * h + delta_H.abs() * (e_z + m_backward * eps * size_z)
+    d_readout = summed(ones, delta_H * h, e_terms)
     d_offset = summed(ones, delta, e_delta)
     return {
         "margin": (margin, e_margin),
@@ -225,8 +228,8 @@ def has(flag):
 
 
 def compile_with(options, monkeypatch):
-    def load(real, n_terms):
-        return kernel_module._compile(f"-DREAL={real}", f"-DTERMS={n_terms}", *options)
+    def load(real, bf16):
+        return kernel_module._compile(f"-DREAL={real}", f"-DTERMS={1 if bf16 else 3}", *options)
 
     monkeypatch.setattr(kernel_module, "_load", load)
     return load
@@ -242,7 +245,7 @@ class TestProducts:
         flag, options = PRODUCTS[request.param]
         if not has(flag):
             pytest.skip(f"this processor has no {request.param}")
-        code = compile_with(options, monkeypatch)("float", 3)
+        code = compile_with(options, monkeypatch)("float", False)
         if "-DTILES" in options and not code.ladder_has_tiles():
             pytest.skip("the system does not let this process use tiles")
         assert make_population(self.SIZES, torch.float32).compiled_for == request.param
@@ -283,6 +286,7 @@ class TestProducts:
         assert all(torch.equal(other[name], first[name]) for other in others for name in first)
 
     @pytest.mark.usefixtures("products")
+    @pytest.mark.parametrize("products", ["AVX-512 with tiles"], indirect=True)
     @pytest.mark.parametrize("n_samples", [1, 33, 600])
     def test_bf16_rounds_weights_and_errors_as_torch_does(self, n_samples):
         batch = make_batch(self.SIZES, n_samples)
@@ -300,6 +304,12 @@ class TestProducts:
             allowed = scale * (2**-8 / n_samples + 1e-5) if name == "weight" else scale * 1e-5
             torch.testing.assert_close(found[name], values, rtol=0, atol=allowed, msg=name)
         assert (found["margin"] - exact["margin"]).abs().max() > 1e-4
+
+    @pytest.mark.skipif(has("amx_bf16"), reason="this processor has tiles")
+    def test_bf16_without_tiles_is_left_to_torch(self):
+        assert not make_population(self.SIZES, torch.float32, bf16=True).is_compiled
+        assert make_population(self.SIZES, torch.float32).is_compiled
+        assert "only for processors with bfloat16 tiles" in kernel_module.why_not_compiled(bf16=True)
 
     @pytest.mark.parametrize(("n_hidden_layers", "dtype"), [(2, torch.float32), (1, torch.float64)])
     def test_bf16_only_where_it_is_to_be_had(self, n_hidden_layers, dtype):
@@ -338,7 +348,7 @@ class TestRefused:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 class TestMemory:
-    """Activations of 512 samples of a network so wide that they take 200 MB on each thread."""
+    """A network so wide that the activity of its units, a bit for each sample, takes 75 MB."""
 
     SIZES = ((100_000,), 1, 1)
 
@@ -355,12 +365,13 @@ class TestMemory:
 
     @pytest.mark.parametrize("n_threads", [1, 2])
     def test_a_lack_of_it_is_an_error_after_which_it_goes_on(self, n_threads):
+        batch = make_batch(self.SIZES, 6000)
+        expected = compute(make_population(self.SIZES, torch.float32), batch, n_threads)
         population = make_population(self.SIZES, torch.float32)
-        batch = make_batch(self.SIZES, 3)
-        expected = compute(population, batch, n_threads)
+        compute(population, make_batch(self.SIZES, 3), n_threads)
         with self.no_more_memory():
             for action in (population.compute_gradients, lambda *batch: population.predict(*batch[:2])):
-                with pytest.raises(MemoryError, match=f"activations that {n_threads} threads work on"):
+                with pytest.raises(MemoryError, match=f"no memory for what {n_threads} threads work on"):
                     action(*batch)
         found = compute(population, batch, n_threads)
         assert all(torch.equal(found[name], values) for name, values in expected.items())
@@ -368,23 +379,21 @@ class TestMemory:
 
 class TestWorkingMemory:
     @pytest.mark.usefixtures("compiler")
-    @pytest.mark.parametrize(
-        ("dtype", "bf16"), [(torch.float32, False), (torch.float32, True), (torch.float64, False)]
-    )
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
     @pytest.mark.parametrize("n_threads", [1, 3])
-    def test_is_what_is_made(self, dtype, bf16, n_threads):
+    def test_is_what_is_made(self, dtype, n_threads):
         sizes = ((3, 70, 5), 4, 10)
-        kernel = LadderKernel(*sizes, dtype, bf16=bf16)
-        kernel._grow_buffers(n_threads)
-        made = sum(buffer.nbytes for buffer in kernel._buffers.values())
-        assert kernel_module.working_memory(*sizes, dtype, n_threads, bf16=bf16) == made
+        population = make_population(sizes, dtype)
+        compute(population, make_batch(sizes, 50), n_threads)
+        made = population._kernel._memory.nbytes
+        assert kernel_module.working_memory(*sizes, dtype, 50, n_threads, bf16=False) == made
 
     def test_is_none_without_a_compiler(self, monkeypatch):
         def refuse(*arguments):
             raise OSError("no C compiler")
 
         monkeypatch.setattr(kernel_module, "_load", refuse)
-        assert kernel_module.working_memory((3,), 4, 10, torch.float32, 8, bf16=False) == 0
+        assert kernel_module.working_memory((3,), 4, 10, torch.float32, 50, 8, bf16=False) == 0
 
 
 class TestNotFinite:
