@@ -72,7 +72,14 @@ _SIZES = (
     "n_threads",
     "n_words",
     "bits_stride",
+    "margins_only",
 )
+KERNEL_VERSION = 2
+"""Raised whenever the compiled code comes to other last bits: what one version began, only it can finish.
+Checkpoints that name none are of version 1."""
+
+_NO_SUCH_SUBTASK = 2
+"""What the compiled code says of a subtask that is not one of K."""
 _WORD_BITS = 64
 _LINE_BYTES = 64
 """Of the cache: memory begins at whole lines."""
@@ -144,12 +151,12 @@ class LadderKernel:
         Parameters
         ----------
         batch : dict of str to Tensor
-            ``subtask`` (B,) int64, and either ``bits`` (B, n) and ``label`` (B,), uint8; or ``packed`` (B, P), 64
-            bits in 8 bytes as `MultitaskSparseParity.draw_packed` makes them, and ``own`` (K, P), of each
-            subtask those bits whose parity is the label, uint8.
+            ``subtask`` (B,) int64, and uint8 either ``bits`` (B, n) and ``label`` (B,); or ``packed`` (B, P)
+            and ``own`` (K, P), the bits of each subtask, whose parity is the label, both packed as
+            `MultitaskSparseParity.draw_packed` does it.
         parameters : dict of str to Tensor
-            ``embedding`` (K, H), ``weight`` (n, H), ``bias`` (H,), ``readout`` (2, H), ``offset`` (2, G), and what
-            is written to: contiguous tensors of the same shapes, with ``d_`` before their names.
+            ``embedding`` (K, H), ``weight`` (n, H), ``bias`` (H,), ``readout`` (2, H), ``offset`` (2, G), and
+            what is written to: contiguous tensors of the same shapes, with ``d_`` before their names.
         n_threads : int
 
         Raises
@@ -185,10 +192,15 @@ class LadderKernel:
             len(tensors["subtask"]),
             n_threads,
             bits_stride=0 if bits is None else bits.stride(0),
+            margins_only="margin" in tensors,
             **{name: tensor.data_ptr() for name, tensor in tensors.items()},
         )
         ladder.memory = self._reserve(self._code.ladder_memory(ctypes.byref(ladder)), n_threads)
-        if not self._code.ladder_run(ctypes.byref(ladder)):
+        failure = self._code.ladder_run(ctypes.byref(ladder))
+        if failure == _NO_SUCH_SUBTASK:
+            low, high = (int(value) for value in tensors["subtask"].aminmax())
+            raise ValueError(f"subtask must be in 0..{self._sizes['n_subtasks'] - 1}, not {low}..{high}")
+        if failure:
             raise _no_memory(n_threads)
 
     def _reserve(self, n_bytes: int, n_threads: int) -> int:
@@ -230,10 +242,6 @@ class LadderKernel:
                 raise ValueError(f"{name} must be {dtype} of shape {tuple(shape)}, not {found}")
             if name.startswith("d_") and not tensor.is_contiguous():
                 raise ValueError(f"{name} must be contiguous, since it is written to")
-        if n_samples:
-            low, high = (int(value) for value in tensors["subtask"].aminmax())
-            if low < 0 or high >= n_subtasks:
-                raise ValueError(f"subtask must be in 0..{n_subtasks - 1}, not {low}..{high}")
 
 
 def _no_memory(n_threads: int) -> MemoryError:
@@ -271,10 +279,10 @@ def working_memory(
     return kernel.working_memory(n_samples, n_threads)
 
 
-def why_not_compiled(dtype: torch.dtype = torch.float32, *, bf16: bool = False) -> str | None:
-    """Say why compiled code is not to be had on this machine; None if it is."""
+def why_not_compiled(precision: str = "float32") -> str | None:
+    """Say why compiled code of a precision is not to be had on this machine; None if it is."""
     try:
-        _load(_REALS[dtype], bf16)
+        _load("double" if precision == "float64" else "float", precision == "bf16")
     except OSError as error:
         return str(error)
     return None
@@ -298,7 +306,7 @@ def _load(real: str, bf16: bool) -> ctypes.CDLL:
 def _compile(*options: str) -> ctypes.CDLL:
     """Get the code that was compiled with some options."""
     code = ctypes.CDLL(str(compile_ladder(*options)))
-    code.ladder_run.restype = ctypes.c_bool
+    code.ladder_run.restype = ctypes.c_int
     code.ladder_run.argtypes = [ctypes.POINTER(_Ladder)]
     code.ladder_memory.restype = ctypes.c_int64
     code.ladder_memory.argtypes = [ctypes.POINTER(_Ladder)]

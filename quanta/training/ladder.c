@@ -42,7 +42,8 @@ typedef __typeof__((vector){0} > (vector){0}) mask;
 typedef struct { vector v[VECTORS]; } block;
 
 typedef struct {
-    int64_t n_samples, n_subtasks, n_bits, n_members, n_blocks, n_columns, n_threads, n_words, bits_stride;
+    int64_t n_samples, n_subtasks, n_bits, n_members, n_blocks, n_columns, n_threads, n_words, bits_stride,
+        margins_only; /* 1, or 0: gradients are wanted */
     const int64_t *first_block;  /* (G + 1) */
     const int64_t *first_column; /* (blocks) of each block, in 0..H */
     const int64_t *n_used;       /* (blocks) columns of each block that are not padding */
@@ -55,7 +56,7 @@ typedef struct {
     const REAL *readout, *offset;                /* (2, H) (2, G) */
     REAL *d_embedding, *d_weight, *d_bias;       /* (K, H) (n, H) (H) */
     REAL *d_readout, *d_offset;                  /* (2, H) (2, G) */
-    REAL *margin; /* (B, G); NULL: gradients are wanted */
+    REAL *margin; /* (B, G) */
     char *memory; /* as much as ladder_memory asks for */
 } ladder;
 
@@ -204,13 +205,17 @@ static long lay_out_all(const ladder *l, task *all) {
     return memory - l->memory;
 }
 
-/* Sort the samples by their subtask, those of one as they come, and cut them into shares. */
-static void sort(task *all) {
+/* Sort the samples by their subtask, those of one as they come, and cut them into shares; false if a subtask is not
+   in 0..K-1. */
+static bool sort(task *all) {
     const ladder *l = all->l;
     const long K = l->n_subtasks, T = l->n_threads;
     int32_t *next = all->first_of;
     memset(next, 0, (K + 1) * sizeof *next);
-    for (long b = 0; b < l->n_samples; b++) next[l->subtask[b] + 1]++;
+    for (long b = 0; b < l->n_samples; b++) {
+        if (l->subtask[b] < 0 || l->subtask[b] >= K) return false;
+        next[l->subtask[b] + 1]++;
+    }
     for (long k = 0; k < K; k++) next[k + 1] += next[k];
     for (long b = 0; b < l->n_samples; b++) all->order[next[l->subtask[b]]++] = (int32_t)b;
     long done = 0; /* subtasks that are whole, but for what the share at hand has of them */
@@ -226,6 +231,7 @@ static void sort(task *all) {
         if (t == T - 1) done = K;
         r->n_subtasks = done - r->first_subtask;
     }
+    return true;
 }
 
 /* The bits of a sample as words. */
@@ -304,7 +310,7 @@ static void *run(void *argument) {
         memset(rows->d_offset, 0, l->n_members * sizeof(REAL));
         work(l, rows, all->scratches + t, &all->shared);
     }
-    if (l->margin) return NULL;
+    if (l->margins_only) return NULL;
     pthread_barrier_wait(&all->barrier);
     for (long t = w->number; t < T; t += all->n_workers) {
         collect(l, t, all->scratches, &all->shared);
@@ -321,14 +327,18 @@ int64_t ladder_memory(const ladder *asked) {
     return lay_out_all(&l, &all);
 }
 
-/* Run all of it on asked->n_threads threads. Where not so many can be started, each does the work of several, with
-   the same result; false if there is no memory for any. */
-bool ladder_run(const ladder *l) {
+/* Run all of it on l->n_threads threads. Where not so many can be started, each does the work of several, with
+   the same result. Returns 0 when it is done, or what is wrong. */
+int ladder_run(const ladder *l) {
+    enum { DONE, NO_MEMORY, NO_SUCH_SUBTASK };
     worker *workers = malloc(l->n_threads * sizeof *workers);
-    if (!workers) return false;
+    if (!workers) return NO_MEMORY;
     task all = {.n_workers = l->n_threads};
     lay_out_all(l, &all);
-    sort(&all);
+    if (!sort(&all)) {
+        free(workers);
+        return NO_SUCH_SUBTASK;
+    }
     pthread_mutex_init(&all.start, NULL);
     pthread_mutex_lock(&all.start); /* nobody begins before the number of threads is known */
     for (long t = 0; t < all.n_workers; t++) {
@@ -342,7 +352,7 @@ bool ladder_run(const ladder *l) {
     pthread_barrier_destroy(&all.barrier);
     pthread_mutex_destroy(&all.start);
     free(workers);
-    return true;
+    return DONE;
 }
 
 int64_t ladder_block_bytes(void) { return BLOCK_BYTES; }

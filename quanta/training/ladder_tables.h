@@ -54,7 +54,7 @@ static void lay_out(const ladder *l, long number, long most_rows, char **memory,
     s->rows = take(memory, K * sizeof(block));
     s->margin = take(memory, most_rows * sizeof(quarter));
     s->active = take(memory, widest_member(l) * n_signs(most_rows) * sizeof(activity));
-    if (l->margin) return;
+    if (l->margins_only) return;
     s->d_rows = take(memory, K * sizeof(block));
     s->sums = take(memory, GROUPS * 16 * sizeof(block));
     s->d_bits = take(memory, round_up(l->n_bits, BITS_AT_ONCE) * sizeof(block));
@@ -265,7 +265,7 @@ static void backward(const ladder *l, long q, const rows_of_share *r, const scra
 static void work(const ladder *l, rows_of_share *r, scratch *s, shared *unused) {
     (void)unused;
     const long G = l->n_members, stride = n_signs(r->n_padded);
-    if (!l->margin) {
+    if (!l->margins_only) {
         group_rows(l, r, s);
         for (long g = 0; g < GROUPS; g++) s->sums[16 * g] = (block){0};
     }
@@ -274,7 +274,7 @@ static void work(const ladder *l, rows_of_share *r, scratch *s, shared *unused) 
         const REAL offset = offset_of(l, g);
         memset(s->margin, 0, r->n_padded * sizeof *s->margin);
         for (long q = first; q < last; q++) forward(l, q, r, s, s->active + (q - first) * stride);
-        if (l->margin) {
+        if (l->margins_only) {
             for (long b = 0; b < r->n_rows; b++) l->margin[r->order[b] * G + g] = offset + sum_lanes(s->margin[b]);
             continue;
         }

@@ -40,7 +40,7 @@ static void lay_out(const ladder *l, long number, long most_rows, char **memory,
     s->errors = take(memory, TERMS * VECTORS * ROWS * 16 * sizeof(bf16));
     s->hidden = take(memory, widest_member(l) * ROWS * sizeof(block));
     s->delta = take(memory, ROWS * sizeof(REAL));
-    s->d_weights = l->margin ? NULL : take(memory, l->n_blocks * gradient_bytes(l->n_bits));
+    s->d_weights = l->margins_only ? NULL : take(memory, l->n_blocks * gradient_bytes(l->n_bits));
 }
 
 static void begin(void) {
@@ -250,7 +250,7 @@ static void work_on(const ladder *l, rows_of_share *r, long from, long n_rows, c
         const long first = l->first_block[g], last = l->first_block[g + 1];
         for (long b = 0; b < n_rows; b++) s->delta[b] = offset_of(l, g);
         for (long q = first; q < last; q++) forward(l, q, r, from, n_rows, all, s, s->hidden + (q - first) * ROWS);
-        if (l->margin) {
+        if (l->margins_only) {
             for (long b = 0; b < n_rows; b++) l->margin[r->order[from + b] * G + g] = s->delta[b];
             continue;
         }
@@ -266,7 +266,7 @@ static void work(const ladder *l, rows_of_share *r, scratch *s, shared *all) {
     const long n = padded(l->n_bits), H = l->n_columns;
     memset(s->rows, 0, ROWS * n * sizeof(bf16));
     memset(s->columns, 0, n * STRIDE * sizeof(bf16));
-    if (!l->margin) {
+    if (!l->margins_only) {
         memset(s->d_weights, 0, l->n_blocks * gradient_bytes(l->n_bits));
         for (long k = 0; k < r->n_subtasks; k++) memset(d_row_of(l, r, k), 0, H * sizeof(REAL));
     }

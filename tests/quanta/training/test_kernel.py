@@ -17,6 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional
 
+from quanta.tasks.sparse_parity import MultitaskSparseParity
+from quanta.tasks.spec import TaskSpec
 from quanta.training import compilation
 from quanta.training import kernel as kernel_module
 from quanta.training import population as population_module
@@ -134,8 +136,8 @@ def by_hand(population, batch):
     A sum of m terms in any order is off by at most m u times the sum of their sizes, to first order in the
     unit roundoff u. With eps = 2 u, what is left out is covered. In products with bits a number may be three
     terms, and the gradient of the readout may be put together from those of the weights, see
-    `quanta.training.kernel`: then its terms are as large as those of z. An activation so near to 0 that rounding may change its sign may be
-    counted or not.
+    `quanta.training.kernel`: then its terms are as large as those of z. An activation so near to 0 that
+    rounding may change its sign may be counted or not.
     """
     eps = torch.finfo(torch.float32).eps
     subtask, bits, label = batch
@@ -183,6 +185,108 @@ def by_hand(population, batch):
 def opposite(value, bound):
     """Of the two logits."""
     return torch.cat([-value, value]), torch.cat([bound, bound])
+
+
+SHAPES = [
+    # widths, K, n: about groups of 4 bits, words of 64 and 16, blocks of columns, and the least of everything
+    ((1,), 1, 1),
+    ((1, 2), 3, 3),
+    ((16,), 1, 4),
+    ((17, 8), 2, 15),
+    ((9,), 40, 16),
+    ((15, 33), 7, 63),
+    ((24,), 7, 64),
+    ((5, 65), 7, 65),
+    ((7,), 3, 130),
+]
+
+
+class TestShapes:
+    """Bits are divided by 4, 16 and 64, columns by vectors and blocks, samples by 4, 32, 64 and threads."""
+
+    @pytest.mark.parametrize("sizes", SHAPES, ids=str)
+    @pytest.mark.parametrize("n_samples", [1, 3, 64, 67, 150])
+    @pytest.mark.parametrize("n_threads", [1, 3, 8])
+    def test_float64(self, sizes, n_samples, n_threads):
+        check_float64(sizes, make_batch(sizes, n_samples), n_threads)
+
+    @pytest.mark.parametrize("sizes", SHAPES, ids=str)
+    @pytest.mark.parametrize("n_samples", [1, 67])
+    def test_float32(self, sizes, n_samples):
+        population, batch = make_population(sizes, torch.float32), make_batch(sizes, n_samples)
+        found = compute(population, batch, 3)
+        for name, (truth, bound) in by_hand(population, batch).items():
+            assert ((found[name] - truth).abs() <= bound).all(), name
+
+    @pytest.mark.parametrize("n_threads", [1, 3])
+    def test_an_empty_batch_has_gradients_of_zero(self, n_threads):
+        sizes = ((3, 20), 4, 10)
+        population = make_population(sizes, torch.float32)
+        compute(population, make_batch(sizes, 50), n_threads)
+        found = compute(population, make_batch(sizes, 0), n_threads)
+        assert found.pop("margin").shape == (0, 2)
+        assert not any(values.any() for values in found.values())
+
+    @pytest.mark.parametrize("n_threads", [1, 2, 7])
+    @pytest.mark.parametrize("subtasks", [[2], [0, 4], [1, 1, 1, 3], [4]], ids=str)
+    def test_subtasks_that_have_none_or_many_of_the_shares(self, subtasks, n_threads):
+        sizes = ((3, 20), 5, 10)
+        _, bits, label = make_batch(sizes, 60)
+        check_float64(sizes, (torch.tensor(subtasks).repeat(60)[:60], bits, label), n_threads)
+
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+    def test_the_order_of_samples_changes_rounding_alone(self, dtype):
+        sizes = ((3, 40), 5, 30)
+        batch = make_batch(sizes, 500)
+        order = torch.randperm(500, generator=generator())
+        one = compute(make_population(sizes, dtype), batch)
+        other = compute(make_population(sizes, dtype), [values[order] for values in batch])
+        assert torch.equal(other.pop("margin"), one.pop("margin")[order])
+        for name, values in one.items():
+            scale = 500 * torch.finfo(dtype).eps * float(values.abs().max())
+            torch.testing.assert_close(other[name], values, rtol=0, atol=scale, msg=name)
+
+
+class TestPacked:
+    @pytest.mark.parametrize("n_bits", [5, 64, 71, 130])
+    @pytest.mark.parametrize("n_threads", [1, 3])
+    def test_is_the_same_to_the_bit(self, n_bits, n_threads):
+        spec = TaskSpec(n_subtasks=6, n_bits=n_bits, k=3, alpha=0.4)
+        task = MultitaskSparseParity(spec, seed=0)
+        subtask, packed = task.draw_subtasks(200, generator()), task.draw_packed(200, generator())
+        population = make_population(((3, 40), 6, n_bits), torch.float32)
+        expected = compute(population, task.unpack(subtask, packed), n_threads)
+        population.compute_gradients_packed(subtask, packed, task.own_bits)
+        for name, parameter in population.named_parameters():
+            assert torch.equal(parameter.grad, expected[name]), name
+
+    def test_needs_compiled_code(self):
+        population = make_torch_population(((3,), 1, 5), torch.float32)
+        with pytest.raises(RuntimeError, match="packed bits need compiled code"):
+            population.compute_gradients_packed(*torch.zeros(3, 1, 8, dtype=torch.uint8))
+
+    @pytest.mark.parametrize(
+        ("changed", "message"),
+        [
+            (
+                {"packed": torch.zeros(2, 2, dtype=torch.uint8)},
+                r"packed must be torch.uint8 of shape \(2, 8\)",
+            ),
+            (
+                {"own_bits": torch.zeros(3, 8, dtype=torch.uint8)},
+                r"own must be torch.uint8 of shape \(4, 8\)",
+            ),
+            ({"subtask": torch.tensor([0, 4])}, r"subtask must be in 0\.\.3, not 0\.\.4"),
+        ],
+    )
+    def test_refused_with_the_name_of_the_argument(self, changed, message):
+        batch = {
+            "subtask": torch.tensor([0, 3]),
+            "packed": torch.zeros(2, 8, dtype=torch.uint8),
+            "own_bits": torch.zeros(4, 8, dtype=torch.uint8),
+        }
+        with pytest.raises(ValueError, match=message):
+            make_population(((3,), 4, 10), torch.float32).compute_gradients_packed(**(batch | changed))
 
 
 class TestRepeated:
@@ -309,7 +413,7 @@ class TestProducts:
     def test_bf16_without_tiles_is_left_to_torch(self):
         assert not make_population(self.SIZES, torch.float32, bf16=True).is_compiled
         assert make_population(self.SIZES, torch.float32).is_compiled
-        assert "only for processors with bfloat16 tiles" in kernel_module.why_not_compiled(bf16=True)
+        assert "only for processors with bfloat16 tiles" in kernel_module.why_not_compiled("bf16")
 
     @pytest.mark.parametrize(("n_hidden_layers", "dtype"), [(2, torch.float32), (1, torch.float64)])
     def test_bf16_only_where_it_is_to_be_had(self, n_hidden_layers, dtype):
@@ -405,8 +509,10 @@ class TestNotFinite:
         population = on_path(make_population(sizes, torch.float32))
         with torch.no_grad():
             getattr(population, name).fill_(torch.nan)
-        subtask, bits, _ = make_batch(sizes, 50)
+        subtask, bits, label = make_batch(sizes, 50)
         assert population.predict(subtask, bits | 1).isnan().all()
+        population.compute_gradients(subtask, bits | 1, label)
+        assert population.readout_bias.grad.isnan().all()
 
 
 FIND_OUTPUT = 'while [ "$1" != -o ]; do shift; done\n'
