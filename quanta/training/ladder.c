@@ -11,7 +11,6 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <tgmath.h>
 
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error bits are read from words in the order of a little-endian processor
@@ -40,6 +39,7 @@ typedef REAL half __attribute__((vector_size(32)));
 typedef REAL quarter __attribute__((vector_size(16)));
 typedef __typeof__((vector){0} > (vector){0}) mask;
 typedef struct { vector v[VECTORS]; } block;
+typedef __typeof__(_Generic((REAL)0, float: (uint32_t)0, double: (uint64_t)0)) word;
 
 typedef struct {
     int64_t n_samples, n_subtasks, n_bits, n_members, n_blocks, n_columns, n_threads, n_words, bits_stride,
@@ -143,9 +143,42 @@ static block load_readout(const ladder *l, long q) {
 
 static REAL offset_of(const ladder *l, long g) { return l->offset[l->n_members + g] - l->offset[g]; }
 
-/* Derivative of the mean cross-entropy by a margin. */
-static inline REAL error_of(const ladder *l, REAL margin, REAL label) {
-    return (1 / (1 + exp(-margin)) - label) / l->n_samples;
+/* 1 / (1 + exp(-x)), so that a loop of it becomes vectors. */
+static inline REAL sigmoid(REAL x) {
+    enum { MANTISSA = sizeof(REAL) == 4 ? 23 : 52, DEGREE = sizeof(REAL) == 4 ? 7 : 13 };
+    const REAL most = sizeof(REAL) == 4 ? 87 : 708; /* beyond, exp would leave the range of REAL */
+    const REAL ln2_high = (REAL)0x1.62e4p-1, ln2_low = (REAL)0x1.7f7d1cf79abcap-20; /* the first has few digits */
+    const REAL rounding = (REAL)1.5 * ((word)1 << MANTISSA); /* of so large a number, the last place is 1 */
+    REAL y = -x;
+    y = y > most ? most : y < -most ? -most : y;
+    /* exp(y) = 2^n exp(r); |r| < ln(2) / 2 is small enough for the power series. */
+    const REAL shifted = y * (REAL)1.4426950408889634 + rounding, n = shifted - rounding;
+    const REAL r = y - n * ln2_high - n * ln2_low;
+    REAL power = 1;
+    for (int k = DEGREE; k > 0; k--) power = power * r * (1 / (REAL)k) + 1;
+    word exponent, bits;
+    memcpy(&exponent, &shifted, sizeof exponent);
+    memcpy(&bits, &power, sizeof bits);
+    bits += exponent << MANTISSA;
+    memcpy(&power, &bits, sizeof bits);
+    return x == x ? 1 / (1 + power) : x;
+}
+
+/* Derivatives of the mean cross-entropy by the margins of some rows, in their place. */
+static void find_errors(const ladder *l, long n_rows, const uint8_t *label, REAL *margin) {
+    const REAL share = 1 / (REAL)l->n_samples;
+    for (long b = 0; b < n_rows; b++) margin[b] = (sigmoid(margin[b]) - label[b]) * share;
+}
+
+/* A sum in an order that is the same for every size of vector. */
+static REAL sum_rows(const REAL *values, long n_rows) {
+    REAL sums[16] = {0}, sum = 0;
+    long b = 0;
+    for (; b + 16 <= n_rows; b += 16)
+        for (long i = 0; i < 16; i++) sums[i] += values[b + i];
+    for (; b < n_rows; b++) sums[b % 16] += values[b];
+    for (long i = 0; i < 16; i++) sum += sums[i];
+    return sum;
 }
 
 /* What a header provides:

@@ -22,9 +22,8 @@ typedef uint16_t nibbles;
 typedef uint8_t nibbles;
 #endif
 
-typedef __typeof__(_Generic((REAL)0, float: (uint32_t)0, double: (uint64_t)0)) word;
 typedef word signs __attribute__((vector_size(VECTOR_BYTES)));
-typedef struct { signs v[VECTORS]; } activity;
+typedef struct { signs v[VECTORS]; } flags;
 
 typedef struct { char unused; } shared;
 typedef struct {
@@ -33,7 +32,7 @@ typedef struct {
     block *d_rows;     /* (K) */
     block *sums;       /* (GROUPS, 16) */
     block *d_bits;     /* (n, to whole BITS_AT_ONCE) gradients of the weights */
-    activity *active;  /* (blocks of the widest member, rows / SIGNS) a bit a row, the first row's highest */
+    flags *inactive;  /* (blocks of the widest member, rows / SIGNS) a bit a row, the first row's highest */
     quarter *margin;   /* (rows) the members' so far, not yet summed over lanes */
     REAL *delta;       /* (rows) */
     int32_t *group;    /* (rows / 4) the subtask of a group, -1 if it has several */
@@ -53,7 +52,7 @@ static void lay_out(const ladder *l, long number, long most_rows, char **memory,
     s->table = take(memory, n_tables(l) * 16 * sizeof(block));
     s->rows = take(memory, K * sizeof(block));
     s->margin = take(memory, most_rows * sizeof(quarter));
-    s->active = take(memory, widest_member(l) * n_signs(most_rows) * sizeof(activity));
+    s->inactive = take(memory, widest_member(l) * n_signs(most_rows) * sizeof(flags));
     if (l->margins_only) return;
     s->d_rows = take(memory, K * sizeof(block));
     s->sums = take(memory, GROUPS * 16 * sizeof(block));
@@ -113,12 +112,12 @@ INLINE void look_up(const int n_vectors, vector *sum, const char *table, uint64_
 
 /* Activity of a block, and its part of the margins. Only the first vectors of a block may be in use. */
 INLINE void forward_with(const int n_vectors, const ladder *l, const rows_of_share *r, const scratch *s,
-                         const block *readout, activity *active) {
+                         const block *readout, flags *inactive) {
     const long fours = l->n_bits / 16, tables = n_tables(l), stride = l->n_words * sizeof(uint64_t);
     const block weight = *readout;
-    activity bits = {0};
+    flags off = {0};
     for (long b = 0; b < r->n_padded; b += ROWS_AT_ONCE) {
-        if (b % SIGNS == 0) bits = (activity){0};
+        if (b % SIGNS == 0) off = (flags){0};
         const char *table = (const char *)s->table, *row = (const char *)r->words + b * stride;
         vector sums[ROWS_AT_ONCE][2][VECTORS];
         for (int i = 0; i < ROWS_AT_ONCE; i++)
@@ -135,42 +134,42 @@ INLINE void forward_with(const int n_vectors, const ladder *l, const rows_of_sha
                 look_up(n_vectors, sums[i][0], table + 32 * sizeof(block), four >> 4);
                 look_up(n_vectors, sums[i][1], table + 48 * sizeof(block), four >> 8);
             }
-        for (long j = 4 * fours; j < tables; j++, table += 16 * sizeof(block))
+        for (long j = 4 * fours, shift = 0; j < tables; j++, shift += 4, table += 16 * sizeof(block))
             for (int i = 0; i < ROWS_AT_ONCE; i++) {
                 uint16_t four;
                 memcpy(&four, row + i * stride, sizeof four);
-                look_up(n_vectors, sums[i][0], table, (uint64_t)four << 4 >> 4 * (j % 4));
+                look_up(n_vectors, sums[i][0], table, (uint64_t)four << 4 >> shift);
             }
         for (int i = 0; i < ROWS_AT_ONCE; i++) {
             vector products[VECTORS] = {0};
             for (int v = 0; v < n_vectors; v++) {
                 const vector z = sums[i][0][v] + sums[i][1][v];
-                const mask is_active = ~(z <= 0); /* not z > 0, which would turn NaN into 0 */
-                products[v] = keep(is_active, z) * weight.v[v];
-                bits.v[v] += bits.v[v] - (signs)is_active;
+                const mask is_off = z <= 0; /* and not what is not above 0, which would turn NaN into 0 */
+                products[v] = keep(~is_off, z) * weight.v[v];
+                off.v[v] += off.v[v] - (signs)is_off;
             }
             s->margin[b + i] += fold(products);
         }
         if ((b + ROWS_AT_ONCE) % SIGNS == 0 || b + ROWS_AT_ONCE == r->n_padded) {
             const long n_left = SIGNS - (b + ROWS_AT_ONCE - 1) % SIGNS - 1;
-            for (int v = 0; v < VECTORS; v++) bits.v[v] <<= n_left;
-            *active++ = bits;
+            for (int v = 0; v < VECTORS; v++) off.v[v] <<= n_left;
+            *inactive++ = off;
         }
     }
 }
 
 /* The sums of errors of some groups, from `bits` of their rows' activity; the whole sums go to d_rows too. */
 INLINE void sum_with(const int n_vectors, const rows_of_share *r, const scratch *s, long first_group, long n_groups,
-                     const activity *active) {
+                     const flags *inactive) {
     for (long g = 0; g < n_groups; g++) {
         const long b = 4 * (first_group + g);
         const REAL *delta = s->delta + b;
         const int32_t *subtask = r->subtask + b, k = s->group[b / 4];
         for (int v = 0; v < n_vectors; v++) {
-            const signs bits = active[4 * g / SIGNS].v[v] << 4 * g % SIGNS;
+            const signs off = inactive[4 * g / SIGNS].v[v] << 4 * g % SIGNS;
             vector sums[16];
             for (int i = 0; i < 4; i++)
-                sums[1 << i] = keep((mask)(bits << i) < 0, (vector){0} + delta[i]);
+                sums[1 << i] = keep((mask)(off << i) >= 0, (vector){0} + delta[i]);
             for (int subset = 1; subset < 16; subset++) {
                 const int rest = subset & (subset - 1);
                 if (rest) sums[subset] = sums[rest] + sums[subset ^ rest];
@@ -204,9 +203,9 @@ INLINE void gather_with(const int n_vectors, const ladder *l, const scratch *s, 
 
 #define WITH_VECTORS(name, n)                                                                                          \
     HOT void forward_##name(const ladder *l, const rows_of_share *r, const scratch *s, const block *readout,           \
-                            activity *active) { forward_with(n, l, r, s, readout, active); }                           \
+                            flags *inactive) { forward_with(n, l, r, s, readout, inactive); }                           \
     HOT void sum_##name(const rows_of_share *r, const scratch *s, long first_group, long n_groups,                     \
-                        const activity *active) { sum_with(n, r, s, first_group, n_groups, active); }                  \
+                        const flags *inactive) { sum_with(n, r, s, first_group, n_groups, inactive); }                  \
     HOT void gather_##name(const ladder *l, const scratch *s, long first_group, long n_groups) {                       \
         gather_with(n, l, s, first_group, n_groups);                                                                   \
     }
@@ -216,11 +215,11 @@ WITH_VECTORS(half, (VECTORS + 1) / 2)
 /* A block of which so little is used that half of its vectors are 0. */
 static bool is_half(const ladder *l, long q) { return l->n_used[q] * sizeof(REAL) <= BLOCK_BYTES / 2; }
 
-static void forward(const ladder *l, long q, const rows_of_share *r, const scratch *s, activity *active) {
+static void forward(const ladder *l, long q, const rows_of_share *r, const scratch *s, flags *inactive) {
     const block readout = load_readout(l, q);
     fill_table(l, q, s->table);
     fill_rows(l, q, r, s->rows);
-    (is_half(l, q) ? forward_half : forward_whole)(l, r, s, &readout, active);
+    (is_half(l, q) ? forward_half : forward_whole)(l, r, s, &readout, inactive);
 }
 
 /* Of the gradients of a block, those of a share; by Euler's theorem that of the readout too. */
@@ -251,12 +250,12 @@ HOT void finish(const ladder *l, long q, const rows_of_share *r, const scratch *
     store(r->d_readout + from, &d_readout, used);
 }
 
-static void backward(const ladder *l, long q, const rows_of_share *r, const scratch *s, const activity *active) {
+static void backward(const ladder *l, long q, const rows_of_share *r, const scratch *s, const flags *inactive) {
     memset(s->d_rows, 0, r->n_subtasks * sizeof(block));
     memset(s->d_bits, 0, round_up(l->n_bits, BITS_AT_ONCE) * sizeof(block));
     for (long g = 0; g < r->n_padded / 4; g += GROUPS) {
         const long n = r->n_padded / 4 - g < GROUPS ? r->n_padded / 4 - g : GROUPS;
-        (is_half(l, q) ? sum_half : sum_whole)(r, s, g, n, active + 4 * g / SIGNS);
+        (is_half(l, q) ? sum_half : sum_whole)(r, s, g, n, inactive + 4 * g / SIGNS);
         (is_half(l, q) ? gather_half : gather_whole)(l, s, g, n);
     }
     finish(l, q, r, s);
@@ -273,18 +272,16 @@ static void work(const ladder *l, rows_of_share *r, scratch *s, shared *unused) 
         const long first = l->first_block[g], last = l->first_block[g + 1];
         const REAL offset = offset_of(l, g);
         memset(s->margin, 0, r->n_padded * sizeof *s->margin);
-        for (long q = first; q < last; q++) forward(l, q, r, s, s->active + (q - first) * stride);
+        for (long q = first; q < last; q++) forward(l, q, r, s, s->inactive + (q - first) * stride);
         if (l->margins_only) {
             for (long b = 0; b < r->n_rows; b++) l->margin[r->order[b] * G + g] = offset + sum_lanes(s->margin[b]);
             continue;
         }
-        REAL total = 0;
-        for (long b = 0; b < r->n_padded; b++) {
-            s->delta[b] = b < r->n_rows ? error_of(l, offset + sum_lanes(s->margin[b]), r->label[b]) : 0;
-            total += s->delta[b];
-        }
-        r->d_offset[g] = total;
-        for (long q = first; q < last; q++) backward(l, q, r, s, s->active + (q - first) * stride);
+        for (long b = 0; b < r->n_rows; b++) s->delta[b] = offset + sum_lanes(s->margin[b]);
+        for (long b = r->n_rows; b < r->n_padded; b++) s->delta[b] = 0;
+        find_errors(l, r->n_rows, r->label, s->delta);
+        r->d_offset[g] = sum_rows(s->delta, r->n_rows);
+        for (long q = first; q < last; q++) backward(l, q, r, s, s->inactive + (q - first) * stride);
     }
 }
 

@@ -254,10 +254,8 @@ static void work_on(const ladder *l, rows_of_share *r, long from, long n_rows, c
             for (long b = 0; b < n_rows; b++) l->margin[r->order[from + b] * G + g] = s->delta[b];
             continue;
         }
-        for (long b = 0; b < n_rows; b++) {
-            s->delta[b] = error_of(l, s->delta[b], r->label[from + b]);
-            r->d_offset[g] += s->delta[b];
-        }
+        find_errors(l, n_rows, r->label + from, s->delta);
+        r->d_offset[g] += sum_rows(s->delta, n_rows);
         for (long q = first; q < last; q++) backward(l, q, r, from, n_rows, s, s->hidden + (q - first) * ROWS);
     }
 }
