@@ -2,8 +2,7 @@
 
    B samples, K subtasks, n bits, G members, H hidden units in all, T threads. The samples are sorted by their
    subtask and cut into T shares; a share is worked on by itself, and what the shares found is added up in their
-   order. The hidden units of a member are cut into blocks of COLUMNS, the last one padded with zeros; a block stays in
-   registers and in the first cache. What is done with a share is in ladder_tables.h or, with -DTILES, in
+   order. The hidden units of a member are cut into blocks of COLUMNS, the last one padded with zeros. What is done with a share is in ladder_tables.h or, with -DTILES, in
    ladder_tiles.h; here is what goes before and after. Compiled for a REAL (float or double). */
 
 #include <pthread.h>
@@ -16,30 +15,13 @@
 #error bits are read from words in the order of a little-endian processor
 #endif
 
-/* Bytes of a vector: those of the processor's registers. Of wider ones than it has, compilers make slow code. */
-#if defined __AVX512F__
-#define VECTOR_BYTES 64
-#elif defined __AVX__
-#define VECTOR_BYTES 32
-#else
-#define VECTOR_BYTES 16
-#endif
-
 /* Two registers of tiles side by side; else so much that the tables of 100 bits fit into a first cache of 32 KB. */
 #ifdef TILES
 #define BLOCK_BYTES 128
 #else
 #define BLOCK_BYTES 64
 #endif
-#define VECTORS (BLOCK_BYTES / VECTOR_BYTES)
-#define COLUMNS (BLOCK_BYTES / (long)sizeof(REAL))
-
-typedef REAL vector __attribute__((vector_size(VECTOR_BYTES)));
-typedef REAL half __attribute__((vector_size(32)));
-typedef REAL quarter __attribute__((vector_size(16)));
-typedef __typeof__((vector){0} > (vector){0}) mask;
-typedef struct { vector v[VECTORS]; } block;
-typedef __typeof__(_Generic((REAL)0, float: (uint32_t)0, double: (uint64_t)0)) word;
+#include "ladder_vectors.h"
 
 typedef struct {
     int64_t n_samples, n_subtasks, n_bits, n_members, n_blocks, n_columns, n_threads, n_words, bits_stride,
@@ -60,11 +42,11 @@ typedef struct {
     char *memory; /* as much as ladder_memory asks for */
 } ladder;
 
-/* The rows of a thread, in the order of their subtasks; n_padded is n_rows rounded up to whole groups of four.
+/* The rows of a share, in the order of their subtasks; n_padded is n_rows rounded up to whole groups of four.
    Of the subtasks from first_subtask on it finds the gradients, but that of the first belongs to a share before
    where `continues`: then it is in `carry`, to be added. */
 typedef struct {
-    long number, n_rows, n_padded, first_subtask, n_subtasks;
+    long n_rows, n_padded, first_subtask, n_subtasks;
     bool continues;
     const int32_t *order;                    /* (n_rows) their places in the batch */
     int32_t *subtask;                        /* (n_padded) counted from first_subtask */
@@ -90,40 +72,9 @@ static long widest_member(const ladder *l) {
     return widest;
 }
 
-/* The value where the mask is set, else 0. */
-static inline vector keep(mask m, vector value) { return (vector)(m & (mask)value); }
-
-/* The sums of 64 bytes of values by their places in 16 bytes, in an order that is the same for every size of vector. */
-static inline quarter fold(const vector values[64 / VECTOR_BYTES]) {
-    half halves[2];
-    memcpy(halves, values, sizeof halves);
-    halves[0] += halves[1];
-    quarter quarters[2];
-    memcpy(quarters, halves, sizeof quarters);
-    return quarters[0] + quarters[1];
-}
-
-static inline REAL sum_lanes(quarter values) {
-    REAL sum = 0;
-    for (unsigned long i = 0; i < sizeof values / sizeof(REAL); i++) sum += values[i];
-    return sum;
-}
-
-static inline block load(const REAL *from, long n_used) {
-    block padded = {0};
-    if (n_used == COLUMNS) memcpy(&padded, from, sizeof padded);
-    else memcpy(&padded, from, n_used * sizeof(REAL));
-    return padded;
-}
-
-static inline void store(REAL *into, const block *values, long n_used) {
-    if (n_used == COLUMNS) memcpy(into, values, sizeof *values);
-    else memcpy(into, values, n_used * sizeof(REAL));
-}
-
 /* A row of the embedding, with the bias. */
-static block load_row(const ladder *l, long q, long k, const block *bias) {
-    block row = load(l->embedding + k * l->n_columns + l->first_column[q], l->n_used[q]);
+static inline block load_row(const ladder *l, long q, long k, const block *bias, long n_used) {
+    block row = load(l->embedding + k * l->n_columns + l->first_column[q], n_used);
     for (int v = 0; v < VECTORS; v++) row.v[v] += bias->v[v];
     return row;
 }
@@ -143,42 +94,10 @@ static block load_readout(const ladder *l, long q) {
 
 static REAL offset_of(const ladder *l, long g) { return l->offset[l->n_members + g] - l->offset[g]; }
 
-/* 1 / (1 + exp(-x)), so that a loop of it becomes vectors. */
-static inline REAL sigmoid(REAL x) {
-    enum { MANTISSA = sizeof(REAL) == 4 ? 23 : 52, DEGREE = sizeof(REAL) == 4 ? 7 : 13 };
-    const REAL most = sizeof(REAL) == 4 ? 87 : 708; /* beyond, exp would leave the range of REAL */
-    const REAL ln2_high = (REAL)0x1.62e4p-1, ln2_low = (REAL)0x1.7f7d1cf79abcap-20; /* the first has few digits */
-    const REAL rounding = (REAL)1.5 * ((word)1 << MANTISSA); /* of so large a number, the last place is 1 */
-    REAL y = -x;
-    y = y > most ? most : y < -most ? -most : y;
-    /* exp(y) = 2^n exp(r); |r| < ln(2) / 2 is small enough for the power series. */
-    const REAL shifted = y * (REAL)1.4426950408889634 + rounding, n = shifted - rounding;
-    const REAL r = y - n * ln2_high - n * ln2_low;
-    REAL power = 1;
-    for (int k = DEGREE; k > 0; k--) power = power * r * (1 / (REAL)k) + 1;
-    word exponent, bits;
-    memcpy(&exponent, &shifted, sizeof exponent);
-    memcpy(&bits, &power, sizeof bits);
-    bits += exponent << MANTISSA;
-    memcpy(&power, &bits, sizeof bits);
-    return x == x ? 1 / (1 + power) : x;
-}
-
 /* Derivatives of the mean cross-entropy by the margins of some rows, in their place. */
 static void find_errors(const ladder *l, long n_rows, const uint8_t *label, REAL *margin) {
     const REAL share = 1 / (REAL)l->n_samples;
     for (long b = 0; b < n_rows; b++) margin[b] = (sigmoid(margin[b]) - label[b]) * share;
-}
-
-/* A sum in an order that is the same for every size of vector. */
-static REAL sum_rows(const REAL *values, long n_rows) {
-    REAL sums[16] = {0}, sum = 0;
-    long b = 0;
-    for (; b + 16 <= n_rows; b += 16)
-        for (long i = 0; i < 16; i++) sums[i] += values[b + i];
-    for (; b < n_rows; b++) sums[b % 16] += values[b];
-    for (long i = 0; i < 16; i++) sum += sums[i];
-    return sum;
 }
 
 /* What a header provides:
@@ -223,7 +142,7 @@ static long lay_out_all(const ladder *l, task *all) {
     all->first_of = take(&memory, (l->n_subtasks + 1) * sizeof *all->first_of);
     share_out(l, &memory, &all->shared);
     for (long t = 0; t < T; t++) {
-        rows_of_share r = {.number = t};
+        rows_of_share r = {0};
         scratch s;
         r.subtask = take(&memory, most_rows * sizeof *r.subtask);
         r.label = take(&memory, most_rows);
@@ -352,6 +271,13 @@ static void *run(void *argument) {
     return NULL;
 }
 
+/* Threads that are worth starting: with less to do, one is done before another has begun. Of no weight for what comes
+   out, since a thread may do the work of several shares. */
+static long count_workers(const ladder *l) {
+    const long lookups = l->n_samples * l->n_blocks * (l->n_bits / 2 + 12), worth_a_thread = 1 << 19;
+    return lookups / worth_a_thread + 1 < l->n_threads ? lookups / worth_a_thread + 1 : l->n_threads;
+}
+
 /* Bytes of memory that ladder_run needs; of the pointers, only first_block is read. */
 int64_t ladder_memory(const ladder *asked) {
     ladder l = *asked;
@@ -360,13 +286,13 @@ int64_t ladder_memory(const ladder *asked) {
     return lay_out_all(&l, &all);
 }
 
-/* Run all of it on l->n_threads threads. Where not so many can be started, each does the work of several, with
-   the same result. Returns 0 when it is done, or what is wrong. */
+/* Run all of it in l->n_threads shares, on as many threads or fewer, where that is not worth while or so many cannot
+   be started; the result is the same. Returns 0 when it is done, or what is wrong. */
 int ladder_run(const ladder *l) {
     enum { DONE, NO_MEMORY, NO_SUCH_SUBTASK };
     worker *workers = malloc(l->n_threads * sizeof *workers);
     if (!workers) return NO_MEMORY;
-    task all = {.n_workers = l->n_threads};
+    task all = {.n_workers = count_workers(l)};
     lay_out_all(l, &all);
     if (!sort(&all)) {
         free(workers);

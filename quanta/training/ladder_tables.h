@@ -86,22 +86,22 @@ static void group_rows(const ladder *l, const rows_of_share *r, scratch *s) {
     }
 }
 
-/* table[j][v] = sum of the weights of those bits of nibble j that the value v has. */
-HOT void fill_table(const ladder *l, long q, block *table) {
+/* table[j][v] = sum of the weights of those bits of nibble j that the value v has; and rows. */
+INLINE void fill_with(const ladder *l, long q, const rows_of_share *r, const scratch *s, long n_used) {
     const REAL *weight = l->weight + l->first_column[q];
     for (long bit = 0; bit < 4 * n_tables(l); bit++) {
-        const block w = bit < l->n_bits ? load(weight + bit * l->n_columns, l->n_used[q]) : (block){0};
-        block *sums = table + bit / 4 * 16;
+        const block w = bit < l->n_bits ? load(weight + bit * l->n_columns, n_used) : (block){0};
+        block *sums = s->table + bit / 4 * 16;
         const long n = 1 << bit % 4;
         if (n == 1) sums[0] = (block){0};
         for (long value = 0; value < n; value++)
             for (int v = 0; v < VECTORS; v++) sums[n + value].v[v] = sums[value].v[v] + w.v[v];
     }
-}
-
-HOT void fill_rows(const ladder *l, long q, const rows_of_share *r, block *rows) {
-    const block bias = load(l->bias + l->first_column[q], l->n_used[q]);
-    for (long k = 0; k < r->n_subtasks; k++) rows[k] = load_row(l, q, r->first_subtask + k, &bias);
+    const block bias = load(l->bias + l->first_column[q], n_used);
+    for (long k = 0; k < r->n_subtasks; k++) {
+        const block row = load_row(l, q, r->first_subtask + k, &bias, n_used);
+        for (int v = 0; v < VECTORS; v++) s->rows[k].v[v] = row.v[v];
+    }
 }
 
 /* sum += the block of sixteen that begin at `table` that a nibble names, which is in bits 4 to 7. */
@@ -125,6 +125,7 @@ INLINE void forward_with(const int n_vectors, const ladder *l, const rows_of_sha
                 sums[i][0][v] = s->rows[r->subtask[b + i]].v[v];
                 sums[i][1][v] = (vector){0};
             }
+#pragma GCC unroll 2
         for (long j = 0; j < fours; j++, table += 64 * sizeof(block), row += 2)
             for (int i = 0; i < ROWS_AT_ONCE; i++) {
                 uint16_t four;
@@ -169,7 +170,7 @@ INLINE void sum_with(const int n_vectors, const rows_of_share *r, const scratch 
             const signs off = inactive[4 * g / SIGNS].v[v] << 4 * g % SIGNS;
             vector sums[16];
             for (int i = 0; i < 4; i++)
-                sums[1 << i] = keep((mask)(off << i) >= 0, (vector){0} + delta[i]);
+                sums[1 << i] = keep((mask)(off << i) >= 0, delta[i] - (vector){0});
             for (int subset = 1; subset < 16; subset++) {
                 const int rest = subset & (subset - 1);
                 if (rest) sums[subset] = sums[rest] + sums[subset ^ rest];
@@ -201,6 +202,45 @@ INLINE void gather_with(const int n_vectors, const ladder *l, const scratch *s, 
     }
 }
 
+/* Of the gradients of a block, those of a share; by Euler's theorem that of the readout too. */
+INLINE void finish_with(const ladder *l, long q, const rows_of_share *r, const scratch *s, long n_used) {
+    const long H = l->n_columns, from = l->first_column[q];
+    const block readout = load_readout(l, q), bias = load(l->bias + from, n_used);
+    block d_readout = {0}, d_bias = {0};
+    for (long k = 0; k < r->n_subtasks; k++) {
+        const block row = load_row(l, q, r->first_subtask + k, &bias, n_used);
+        block d_row;
+        for (int v = 0; v < VECTORS; v++) {
+            d_readout.v[v] += row.v[v] * s->d_rows[k].v[v];
+            d_row.v[v] = readout.v[v] * s->d_rows[k].v[v];
+            d_bias.v[v] += d_row.v[v];
+        }
+        store(d_row_of(l, r, k) + from, &d_row, n_used);
+    }
+    for (long bit = 0; bit < l->n_bits; bit++) {
+        const block weight = load(l->weight + bit * H + from, n_used);
+        block d_weight;
+        for (int v = 0; v < VECTORS; v++) {
+            d_readout.v[v] += weight.v[v] * s->d_bits[bit].v[v];
+            d_weight.v[v] = readout.v[v] * s->d_bits[bit].v[v];
+        }
+        store(s->d_weight + bit * H + from, &d_weight, n_used);
+    }
+    store(r->d_bias + from, &d_bias, n_used);
+    store(r->d_readout + from, &d_readout, n_used);
+}
+
+HOT void fill_whole(const ladder *l, long q, const rows_of_share *r, const scratch *s) { fill_with(l, q, r, s, COLUMNS); }
+HOT void fill_part(const ladder *l, long q, const rows_of_share *r, const scratch *s) {
+    fill_with(l, q, r, s, l->n_used[q]);
+}
+HOT void finish_whole(const ladder *l, long q, const rows_of_share *r, const scratch *s) {
+    finish_with(l, q, r, s, COLUMNS);
+}
+HOT void finish_part(const ladder *l, long q, const rows_of_share *r, const scratch *s) {
+    finish_with(l, q, r, s, l->n_used[q]);
+}
+
 #define WITH_VECTORS(name, n)                                                                                          \
     HOT void forward_##name(const ladder *l, const rows_of_share *r, const scratch *s, const block *readout,           \
                             flags *inactive) { forward_with(n, l, r, s, readout, inactive); }                           \
@@ -217,37 +257,8 @@ static bool is_half(const ladder *l, long q) { return l->n_used[q] * sizeof(REAL
 
 static void forward(const ladder *l, long q, const rows_of_share *r, const scratch *s, flags *inactive) {
     const block readout = load_readout(l, q);
-    fill_table(l, q, s->table);
-    fill_rows(l, q, r, s->rows);
+    (l->n_used[q] == COLUMNS ? fill_whole : fill_part)(l, q, r, s);
     (is_half(l, q) ? forward_half : forward_whole)(l, r, s, &readout, inactive);
-}
-
-/* Of the gradients of a block, those of a share; by Euler's theorem that of the readout too. */
-HOT void finish(const ladder *l, long q, const rows_of_share *r, const scratch *s) {
-    const long H = l->n_columns, from = l->first_column[q], used = l->n_used[q];
-    const block readout = load_readout(l, q), bias = load(l->bias + from, used);
-    block d_readout = {0}, d_bias = {0};
-    for (long k = 0; k < r->n_subtasks; k++) {
-        const block row = load_row(l, q, r->first_subtask + k, &bias);
-        block d_row = s->d_rows[k];
-        for (int v = 0; v < VECTORS; v++) {
-            d_readout.v[v] += row.v[v] * d_row.v[v];
-            d_row.v[v] *= readout.v[v];
-            d_bias.v[v] += d_row.v[v];
-        }
-        store(d_row_of(l, r, k) + from, &d_row, used);
-    }
-    for (long bit = 0; bit < l->n_bits; bit++) {
-        const block weight = load(l->weight + bit * H + from, used);
-        block d_weight = s->d_bits[bit];
-        for (int v = 0; v < VECTORS; v++) {
-            d_readout.v[v] += weight.v[v] * d_weight.v[v];
-            d_weight.v[v] *= readout.v[v];
-        }
-        store(s->d_weight + bit * H + from, &d_weight, used);
-    }
-    store(r->d_bias + from, &d_bias, used);
-    store(r->d_readout + from, &d_readout, used);
 }
 
 static void backward(const ladder *l, long q, const rows_of_share *r, const scratch *s, const flags *inactive) {
@@ -258,7 +269,7 @@ static void backward(const ladder *l, long q, const rows_of_share *r, const scra
         (is_half(l, q) ? sum_half : sum_whole)(r, s, g, n, inactive + 4 * g / SIGNS);
         (is_half(l, q) ? gather_half : gather_whole)(l, s, g, n);
     }
-    finish(l, q, r, s);
+    (l->n_used[q] == COLUMNS ? finish_whole : finish_part)(l, q, r, s);
 }
 
 static void work(const ladder *l, rows_of_share *r, scratch *s, shared *unused) {

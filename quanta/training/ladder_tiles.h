@@ -198,7 +198,7 @@ static void forward(const ladder *l, long q, const rows_of_share *r, long from, 
     for (long b = 0; b < n_rows; b++) {
         if (r->subtask[from + b] != of) {
             of = r->subtask[from + b];
-            row = load_row(l, q, r->first_subtask + of, &bias);
+            row = load_row(l, q, r->first_subtask + of, &bias, l->n_used[q]);
         }
         vector product[VECTORS / 2] = {0};
         for (int v = 0; v < VECTORS; v++) {

@@ -220,8 +220,9 @@ class Population(nn.Module):
         if self._kernel is None:
             raise RuntimeError("packed bits need compiled code; compute_gradients does without")
         self._make_gradients()
-        batch = {"subtask": subtask, "packed": packed, "own": own_bits}
-        self._compute_gradients_compiled(self._kernel, batch)
+        self._compute_gradients_compiled(
+            self._kernel, {"subtask": subtask, "packed": packed, "own": own_bits}
+        )
 
     def _make_gradients(self) -> None:
         for parameter in self.parameters():

@@ -167,7 +167,6 @@ class Trainer:
         int
             Steps taken.
         """
-        taken = 1
         if self.device.type == "cuda" and self._has_stepped and most >= STEPS_PER_REPLAY:
             if self._captured is None:
                 assert self._data is not None
@@ -176,7 +175,7 @@ class Trainer:
             taken = STEPS_PER_REPLAY
         else:
             self.step()
-            self._has_stepped = True
+            self._has_stepped, taken = True, 1
         self.n_steps += taken
         return taken
 
@@ -217,8 +216,9 @@ class Trainer:
             for key, tensor in self.optimizer.state.get(parameter, {}).items():
                 state[f"optimizer.{name}.{key}"] = tensor
         for name in self.evaluations[0] if self.evaluations else ():
-            stacked = np.stack([evaluation[name] for evaluation in self.evaluations])
-            state[f"evaluations.{name}"] = torch.from_numpy(stacked)
+            state[f"evaluations.{name}"] = torch.from_numpy(
+                np.stack([kept[name] for kept in self.evaluations])
+            )
         return state | {
             "generator": self._data.get_state(),
             "samples_seen": self.samples_seen,

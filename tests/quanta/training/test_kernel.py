@@ -234,6 +234,17 @@ class TestShapes:
         _, bits, label = make_batch(sizes, 60)
         check_float64(sizes, (torch.tensor(subtasks).repeat(60)[:60], bits, label), n_threads)
 
+    def test_so_much_that_every_thread_is_started(self):
+        sizes = ((300, 200, 7), 40, 50)
+        batch = make_batch(sizes, 3000)
+        population = make_population(sizes, torch.float32)
+        several = compute(population, batch, 4)
+        for name, (truth, bound) in by_hand(population, batch).items():
+            assert ((several[name] - truth).abs() <= bound).all(), name
+        for _ in range(5):
+            again = compute(population, batch, 4)
+            assert all(torch.equal(again[name], values) for name, values in several.items())
+
     @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
     def test_the_order_of_samples_changes_rounding_alone(self, dtype):
         sizes = ((3, 40), 5, 30)
