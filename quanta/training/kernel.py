@@ -3,16 +3,30 @@
 Shapes: B samples, K subtasks, n bits, H = sum of widths, G members.
 
 Between the rows of the embedding and the readouts there are two large products, bits @ weight and its
-gradient bitsᵀ @ dz. ``ladder.c`` takes a slice of samples and a block of columns through everything in one
-pass, in the cache, and has two ways to multiply by bits that are cheaper than multiplying by floats.
+gradient bitsᵀ @ dz. ``ladder.c`` has two ways to take them that are cheaper than multiplying floats by bits.
+It sorts the samples of a batch by their subtask, which changes nothing but the order of sums, since samples
+are exchangeable; cuts them into a share for each thread; and takes a share through everything, member by
+member and block of columns by block, in the cache.
 
 *Tables* (``ladder_tables.h``, any processor). A product with bits is a sum of rows of weights, and four
 bits at a time have only 16 sums. With T[j, v] the sum of the weights of those bits of nibble j that the
 value v has, and v(b, j) the nibbles of sample b::
 
-    bits @ weight          =  Σ_j T[j, v(b, j)]                      n/4 additions for n multiplications
-    d T[j, v]              =  Σ of dz over the samples with v(b, j) = v
-    d weight[4j + i]       =  Σ of d T[j, v] over the values v that have bit i
+    z[b] = embedding[k] + bias + Σ_j T[j, v(b, j)]               n/4 additions for n multiplications
+
+Of h = relu(z) only the bits [z > 0] are kept. The gradient goes the same way with samples and bits changed
+about: four samples at a time have 16 sums of errors, S[g, v] of those of group g that v has, and each bit i
+looks up the one that the nibble v(i, g) of its values in the four samples names. The readout r multiplies
+all that belongs to a unit, so it is left to the end: with u = [z > 0] δ::
+
+    S[g, v]                = Σ of u over the samples of group g that v has
+    d weight[i]            = r Σ_g S[g, v(i, g)]                 n/4 additions a sample, and 11 to make S
+    d embedding[k]         = r Σ of u over the samples of subtask k,    d bias = Σ_k d embedding[k]
+
+z is linear in embedding + bias and weight where u is not 0, so that by Euler's theorem the gradient of the
+readout, Σ δ h, needs no activations::
+
+    d r = Σ_k (embedding[k] + bias) Σ u  +  Σ_i weight[i] Σ_g S[g, v(i, g)]
 
 *Tiles* (``ladder_tiles.h``, processors with bfloat16 matrix tiles). These multiply bfloat16 and sum in
 float32, sixteen times as fast as float32 itself. A bit is exact in bfloat16, and a float32 is the exact sum
@@ -20,12 +34,14 @@ of three bfloat16, so three such products are the product in float32::
 
     weight = w1 + w2 + w3,   bits @ weight = bits @ w1 + bits @ w2 + bits @ w3
 
-and likewise for dz. With `bf16` only the first term is taken.
+and likewise for dz. With `bf16` only the first term is taken; tables would gain nothing from that, so without
+tiles it is left to torch.
 
-Both are exact but for the order of summation. The code is compiled by the C compiler of this machine when
-it is first needed, for the processor it runs on, and kept in the user's cache folder; where it has none, by
-that of the Python package ziglang. Where there is none at all, `Population` computes the same with torch,
-more slowly.
+Both are exact but for the order of summation, which depends on the sizes and the number of threads alone,
+never on which thread is done first; which of them is used is a matter of the processor. The code is
+compiled by the C compiler of this machine when it is first needed, for the processor it runs on, and kept
+in the user's cache folder; where it has none, by that of the Python package ziglang. Where there is none at
+all, `Population` computes the same with torch, more slowly.
 """
 
 import ctypes

@@ -220,9 +220,8 @@ class Population(nn.Module):
         if self._kernel is None:
             raise RuntimeError("packed bits need compiled code; compute_gradients does without")
         self._make_gradients()
-        self._compute_gradients_compiled(
-            self._kernel, {"subtask": subtask, "packed": packed, "own": own_bits}
-        )
+        batch = {"subtask": subtask, "packed": packed, "own": own_bits}
+        self._compute_gradients_compiled(self._kernel, batch)
 
     def _make_gradients(self) -> None:
         for parameter in self.parameters():
@@ -239,13 +238,8 @@ class Population(nn.Module):
                 gradient.copy_(results[f"d_{name}"])
 
     def _kernel_parameters(self) -> dict[str, Tensor]:
-        return {
-            "embedding": self.embedding,
-            "weight": self.weight,
-            "bias": self.bias,
-            "readout": self.readout_weight,
-            "offset": self.readout_bias,
-        }
+        first = {"embedding": self.embedding, "weight": self.weight, "bias": self.bias}
+        return first | {"readout": self.readout_weight, "offset": self.readout_bias}
 
     def _load_kernel(self) -> LadderKernel | None:
         """Get the compiled fast path, where it applies and there is a compiler."""

@@ -153,7 +153,7 @@ class Trainer:
         self._test_set = self.task.draw_packed(n_test, self._generator("evaluation"))
 
     def advance(self, most: int) -> int:
-        """Take at least one optimisation step, and at most as many as asked for.
+        """Take at least one optimisation step, and at most as many as asked for; return their number.
 
         On CUDA the steps of a `CapturedSteps` are taken together where they fit, and the host does not wait.
 
@@ -161,11 +161,6 @@ class Trainer:
         ----------
         most : int
             At least 1.
-
-        Returns
-        -------
-        int
-            Steps taken.
         """
         if self.device.type == "cuda" and self._has_stepped and most >= STEPS_PER_REPLAY:
             if self._captured is None:
@@ -216,9 +211,8 @@ class Trainer:
             for key, tensor in self.optimizer.state.get(parameter, {}).items():
                 state[f"optimizer.{name}.{key}"] = tensor
         for name in self.evaluations[0] if self.evaluations else ():
-            state[f"evaluations.{name}"] = torch.from_numpy(
-                np.stack([kept[name] for kept in self.evaluations])
-            )
+            stacked = np.stack([evaluation[name] for evaluation in self.evaluations])
+            state[f"evaluations.{name}"] = torch.from_numpy(stacked)
         return state | {
             "generator": self._data.get_state(),
             "samples_seen": self.samples_seen,
