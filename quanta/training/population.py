@@ -238,7 +238,7 @@ class Population(nn.Module):
                 gradient.copy_(results[f"d_{name}"])
 
     def _kernel_parameters(self) -> dict[str, Tensor]:
-        first = {"embedding": self.embedding, "weight": self.weight, "bias": self.bias}
+        first: dict[str, Tensor] = {"embedding": self.embedding, "weight": self.weight, "bias": self.bias}
         return first | {"readout": self.readout_weight, "offset": self.readout_bias}
 
     def _load_kernel(self) -> LadderKernel | None:

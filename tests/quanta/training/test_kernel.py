@@ -3,6 +3,7 @@
 Shapes: B samples, K subtasks, n bits, H = sum of widths, G members.
 """
 
+import gc
 import os
 import re
 import resource
@@ -463,13 +464,14 @@ class TestRefused:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 class TestMemory:
-    """A network so wide that the activity of its units, a bit for each sample, takes 75 MB."""
+    """A network so wide that the activity of its units, a bit for each sample, takes 200 MB."""
 
     SIZES = ((100_000,), 1, 1)
 
     @contextmanager
     def no_more_memory(self):
         """Let this process have 50 MB more than it has now."""
+        gc.collect()  # nothing that others left may be freed meanwhile
         limits = resource.getrlimit(resource.RLIMIT_AS)
         used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + 50 * 2**20, limits[1]))
@@ -480,9 +482,9 @@ class TestMemory:
 
     @pytest.mark.parametrize("n_threads", [1, 2])
     def test_a_lack_of_it_is_an_error_after_which_it_goes_on(self, n_threads):
-        batch = make_batch(self.SIZES, 6000)
-        expected = compute(make_population(self.SIZES, torch.float32), batch, n_threads)
-        population = make_population(self.SIZES, torch.float32)
+        batch = make_batch(self.SIZES, 16_000)
+        population, other = (make_population(self.SIZES, torch.float32) for _ in range(2))
+        expected = compute(other, batch, n_threads)
         compute(population, make_batch(self.SIZES, 3), n_threads)
         with self.no_more_memory():
             for action in (population.compute_gradients, lambda *batch: population.predict(*batch[:2])):
