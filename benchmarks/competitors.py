@@ -95,7 +95,8 @@ class Sampling(Ours):
         self._data = torch.Generator().manual_seed(derive_seed(unit.seed, "data"))
 
     def step(self) -> None:
-        self.trainer.task.sample(self.unit.training.batch_size, self._data)
+        self.trainer.task.draw_subtasks(self.unit.training.batch_size, self._data)
+        self.trainer.task.draw_packed(self.unit.training.batch_size, self._data)
 
 
 class Dense(Competitor):

@@ -20,6 +20,7 @@ from torch import Tensor
 from quanta.tasks.atomic import atomic_write
 from quanta.tasks.config import one_line
 from quanta.tasks.errors import QuantaError
+from quanta.tasks.guided_search import GuidedSearch
 from quanta.tasks.layout import TENSORS
 from quanta.tasks.memory import format_bytes, memory_size
 from quanta.tasks.seeds import derive_sample_seed, derive_seed
@@ -70,6 +71,8 @@ class MultitaskSparseParity:
         The bits of each subtask in increasing order, padded with -1.
     frequencies : ndarray of float64, shape (K,)
         Probability of each subtask.
+    own_bits : Tensor of uint8, shape (K, P)
+        The bits of each subtask, packed as those of samples are: the label is the parity of what both have.
 
     References
     ----------
@@ -88,9 +91,13 @@ class MultitaskSparseParity:
         self.device = torch.device(device)
         self.subsets = subsets
         self.frequencies = spec.frequencies
-        self._cumulative = torch.as_tensor(np.cumsum(self.frequencies)[:-1], device=device)
+        self._count_below = GuidedSearch(torch.as_tensor(np.cumsum(self.frequencies)[:-1], device=device))
         self._bit_index = torch.as_tensor(subsets.clip(min=0), device=device)
         self._in_subset = torch.as_tensor(subsets >= 0, device=device).to(torch.uint8)
+        own = np.zeros((len(subsets), 8 * spec.packed_bytes), dtype=np.uint8)
+        subtask, column = np.nonzero(subsets >= 0)
+        own[subtask, subsets[subtask, column]] = 1
+        self.own_bits = torch.as_tensor(np.packbits(own, axis=1, bitorder="little"), device=device)
         # Entry i is the 8 bits of byte i, as 8 bytes in one word: unpacking is one lookup a byte.
         byte = torch.arange(256, dtype=torch.uint8, device="cpu")[:, None]
         place = torch.arange(8, dtype=torch.uint8, device="cpu")
@@ -134,7 +141,7 @@ class MultitaskSparseParity:
     def draw_subtasks(self, n_samples: int, generator: torch.Generator | None = None) -> Tensor:
         """Draw subtasks by their frequencies: int64, shape (B,), counted from 0."""
         uniform = torch.rand(n_samples, generator=generator, dtype=torch.float64, device=self.device)
-        return torch.searchsorted(self._cumulative, uniform, right=True)
+        return self._count_below(uniform)
 
     def draw_packed(self, n_samples: int, generator: torch.Generator | None = None) -> Tensor:
         """Draw fair bits, 8 in a byte: uint8, shape (B, P)."""

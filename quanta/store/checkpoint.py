@@ -2,7 +2,8 @@
 
 One safetensors file holds everything that decides how a unit goes on: parameters, the optimiser's state, the
 state of the generator of batches, and what was measured so far. A continued unit is bit for bit the one that
-was never interrupted, on the same machine with the same number of threads.
+was never interrupted, on the same machine with the same number of threads. Another version of the
+compiled code comes to other last bits, so the file names its version, and is of no use to another.
 """
 
 import hashlib
@@ -65,6 +66,8 @@ class Checkpoint:
             "seconds": repr(float(state["seconds"])),  # for whoever looks how far it is
             "sha256": _digest(state),
         }
+        if trainer.population.kernel_version is not None:
+            metadata["kernel"] = str(trainer.population.kernel_version)
         with atomic_write(self.path) as temporary:
             save_file(state, temporary, metadata)
         now = perf_counter()
@@ -81,20 +84,27 @@ class Checkpoint:
         Raises
         ------
         CheckpointError
-            If it is damaged or of another unit; the trainer must not be used then.
+            If it is damaged, of another unit or of another version of the compiled code; the trainer must not
+            be used then.
         """
         if not self.path.exists():
             return False
-        state, n_steps = self.read(trainer.unit)
+        state, head = self.read(trainer.unit)
+        version = trainer.population.kernel_version
+        if version is not None and head.get("kernel", "1") != str(version):
+            raise CheckpointError(
+                f"{self.path}: begun with version {one_line(head.get('kernel', '1'))} of the compiled code, "
+                f"which comes to other last bits than version {version}"
+            )
         try:
             trainer.restore(state)
-            if n_steps != str(trainer.n_steps):
+            if head.get("n_steps") != str(trainer.n_steps):
                 raise ValueError("its number of steps is not that of its contents")
         except ValueError as error:  # among them StateError
             raise self._error(error) from error
         return True
 
-    def read(self, unit: UnitSpec) -> tuple[dict[str, Tensor], str]:
+    def read(self, unit: UnitSpec) -> tuple[dict[str, Tensor], dict[str, str]]:
         """Read a checkpoint as far as it can be judged without a trainer.
 
         Parameters
@@ -106,8 +116,8 @@ class Checkpoint:
         -------
         state : dict of str to Tensor
             For `Trainer.restore`, which checks the rest.
-        n_steps : str
-            The number of steps that it claims.
+        head : dict of str to str
+            What it says of itself.
 
         Raises
         ------
@@ -128,14 +138,14 @@ class Checkpoint:
                 raise ValueError("its checksum is not that of its contents")
             # Those from before the head told seconds have none.
             seconds = repr(float(state["seconds"]))
-            unknown = set(metadata) - {"format", "unit", "n_steps", "seconds", "sha256"}
+            unknown = set(metadata) - {"format", "unit", "n_steps", "seconds", "kernel", "sha256"}
             if unknown or metadata.get("seconds", seconds) != seconds:
                 raise ValueError("its head and its contents differ")
         except PermissionError:
             raise
         except (OSError, ValueError) as error:
             raise self._error(error) from error
-        return state, metadata.get("n_steps", "")
+        return state, dict(metadata)
 
     def _error(self, reason: Exception) -> CheckpointError:
         return CheckpointError(f"{self.path}: not a checkpoint of this unit ({one_line(reason)})")

@@ -136,7 +136,7 @@ def note_on_speed(unit: UnitSpec, device: torch.device) -> tuple[str, ...]:
     """Say it where a unit is trained without the compiled code that it could have, and why."""
     if device.type != "cpu" or unit.population.n_hidden_layers > 1:
         return ()
-    reason = why_not_compiled()
+    reason = why_not_compiled(unit.training.precision)
     return () if reason is None else (f"training without compiled code, which is slower: {reason}",)
 
 

@@ -25,7 +25,7 @@ _FLAGS = (
     "-fPIC",
     "-pthread",
 )
-_SOURCES = ("ladder.c", "ladder_tables.h", "ladder_tiles.h")
+_SOURCES = ("ladder.c", "ladder_vectors.h", "ladder_tables.h", "ladder_tiles.h")
 
 
 def compile_ladder(*options: str) -> Path:

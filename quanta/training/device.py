@@ -20,6 +20,9 @@ from quanta.tasks.processors import processor_quota
 from quanta.training.kernel import working_memory
 from quanta.training.population import Population
 
+EVALUATION_ROWS = 4096
+"""Test samples measured at a time; only the test set itself is held whole."""
+
 
 def resolve_device(name: str) -> torch.device:
     """Choose the device: "auto" is CUDA where there is one, else the CPU.
@@ -95,6 +98,7 @@ def _memory_needed(unit: UnitSpec, n_threads: int | None) -> dict[str, int]:
             unit.task.n_subtasks,
             unit.task.n_bits,
             torch.float64 if precision == "float64" else torch.float32,
+            max(unit.training.batch_size, unit.evaluation.samples_per_subtask, EVALUATION_ROWS),
             torch.get_num_threads() if n_threads is None else n_threads,
             bf16=precision == "bf16",
         )

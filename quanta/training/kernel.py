@@ -3,16 +3,30 @@
 Shapes: B samples, K subtasks, n bits, H = sum of widths, G members.
 
 Between the rows of the embedding and the readouts there are two large products, bits @ weight and its
-gradient bitsᵀ @ dz. ``ladder.c`` takes a slice of samples and a block of columns through everything in one
-pass, in the cache, and has two ways to multiply by bits that are cheaper than multiplying by floats.
+gradient bitsᵀ @ dz. ``ladder.c`` has two ways to take them that are cheaper than multiplying floats by bits.
+It sorts the samples of a batch by their subtask, which changes nothing but the order of sums, since samples
+are exchangeable; cuts them into a share for each thread; and takes a share through everything, member by
+member and block of columns by block, in the cache.
 
 *Tables* (``ladder_tables.h``, any processor). A product with bits is a sum of rows of weights, and four
 bits at a time have only 16 sums. With T[j, v] the sum of the weights of those bits of nibble j that the
 value v has, and v(b, j) the nibbles of sample b::
 
-    bits @ weight          =  Σ_j T[j, v(b, j)]                      n/4 additions for n multiplications
-    d T[j, v]              =  Σ of dz over the samples with v(b, j) = v
-    d weight[4j + i]       =  Σ of d T[j, v] over the values v that have bit i
+    z[b] = embedding[k] + bias + Σ_j T[j, v(b, j)]               n/4 additions for n multiplications
+
+Of h = relu(z) only the bits [z > 0] are kept. The gradient goes the same way with samples and bits changed
+about: four samples at a time have 16 sums of errors, S[g, v] of those of group g that v has, and each bit i
+looks up the one that the nibble v(i, g) of its values in the four samples names. The readout r multiplies
+all that belongs to a unit, so it is left to the end: with u = [z > 0] δ::
+
+    S[g, v]                = Σ of u over the samples of group g that v has
+    d weight[i]            = r Σ_g S[g, v(i, g)]                 n/4 additions a sample, and 11 to make S
+    d embedding[k]         = r Σ of u over the samples of subtask k,    d bias = Σ_k d embedding[k]
+
+z is linear in embedding + bias and weight where u is not 0, so that by Euler's theorem the gradient of the
+readout, Σ δ h, needs no activations::
+
+    d r = Σ_k (embedding[k] + bias) Σ u  +  Σ_i weight[i] Σ_g S[g, v(i, g)]
 
 *Tiles* (``ladder_tiles.h``, processors with bfloat16 matrix tiles). These multiply bfloat16 and sum in
 float32, sixteen times as fast as float32 itself. A bit is exact in bfloat16, and a float32 is the exact sum
@@ -20,12 +34,14 @@ of three bfloat16, so three such products are the product in float32::
 
     weight = w1 + w2 + w3,   bits @ weight = bits @ w1 + bits @ w2 + bits @ w3
 
-and likewise for dz. With `bf16` only the first term is taken.
+and likewise for dz. With `bf16` only the first term is taken; tables would gain nothing from that, so without
+tiles it is left to torch.
 
-Both are exact but for the order of summation. The code is compiled by the C compiler of this machine when
-it is first needed, for the processor it runs on, and kept in the user's cache folder; where it has none, by
-that of the Python package ziglang. Where there is none at all, `Population` computes the same with torch,
-more slowly.
+Both are exact but for the order of summation, which depends on the sizes and the number of threads alone,
+never on which thread is done first; which of them is used is a matter of the processor. The code is
+compiled by the C compiler of this machine when it is first needed, for the processor it runs on, and kept
+in the user's cache folder; where it has none, by that of the Python package ziglang. Where there is none at
+all, `Population` computes the same with torch, more slowly.
 """
 
 import ctypes
@@ -39,14 +55,14 @@ from torch import Tensor
 from quanta.training.compilation import compile_ladder, processor
 
 _REALS = {torch.float32: "float", torch.float64: "double"}
-_BLOCK_BYTES = 128
-"""Size of a block of columns in ladder.c: a whole number of vectors of any processor."""
 
 _POINTERS = (
     "first_block",
     "first_column",
     "n_used",
     "subtask",
+    "packed",
+    "own",
     "bits",
     "label",
     "embedding",
@@ -54,15 +70,13 @@ _POINTERS = (
     "bias",
     "readout",
     "offset",
-    "rows",
-    "products",
-    "d_rows",
-    "d_products",
     "d_embedding",
     "d_weight",
+    "d_bias",
     "d_readout",
     "d_offset",
     "margin",
+    "memory",
 )
 _SIZES = (
     "n_samples",
@@ -72,8 +86,19 @@ _SIZES = (
     "n_blocks",
     "n_columns",
     "n_threads",
+    "n_words",
     "bits_stride",
+    "margins_only",
 )
+KERNEL_VERSION = 2
+"""Raised whenever the compiled code comes to other last bits: what one version began, only it can finish.
+Checkpoints that name none are of version 1."""
+
+_NO_SUCH_SUBTASK = 2
+"""What the compiled code says of a subtask that is not one of K."""
+_WORD_BITS = 64
+_LINE_BYTES = 64
+"""Of the cache: memory begins at whole lines."""
 
 
 class _Ladder(ctypes.Structure):
@@ -83,7 +108,7 @@ class _Ladder(ctypes.Structure):
 
 
 class LadderKernel:
-    """Memory and geometry for one ladder, and the compiled code to run on it.
+    """Geometry and memory for one ladder, and the compiled code to run on it.
 
     Parameters
     ----------
@@ -99,7 +124,8 @@ class LadderKernel:
     Raises
     ------
     OSError
-        If there is no C compiler, or it fails, or there is no safe place for what it makes.
+        If there is no C compiler, or it fails, or there is no safe place for what it makes; or for bf16 on a
+        processor that has no tiles of it.
 
     Attributes
     ----------
@@ -110,68 +136,51 @@ class LadderKernel:
     def __init__(
         self, widths: Sequence[int], n_subtasks: int, n_bits: int, dtype: torch.dtype, *, bf16: bool = False
     ) -> None:
-        self._code = _load(_REALS[dtype], 1 if bf16 else 3)
+        self._code = _load(_REALS[dtype], bf16)
         self.compiled_for: str = self._code.ladder_compiled_for().decode()
         self._dtype = dtype
-        lanes = _BLOCK_BYTES // dtype.itemsize
+        lanes = self._code.ladder_block_bytes() // dtype.itemsize
         starts = np.cumsum([0, *widths])
         in_block = [
             np.arange(start, start + width, lanes) for start, width in zip(starts, widths, strict=False)
         ]
         first_column = np.concatenate(in_block)
         ends = np.repeat(starts[1:], [len(columns) for columns in in_block])
-        self._geometry = [
-            np.cumsum([0] + [len(columns) for columns in in_block], dtype=np.int64),
-            first_column.astype(np.int64),
-            np.minimum(ends - first_column, lanes).astype(np.int64),
-        ]
+        self._geometry = {
+            "first_block": np.cumsum([0] + [len(columns) for columns in in_block], dtype=np.int64),
+            "first_column": first_column.astype(np.int64),
+            "n_used": np.minimum(ends - first_column, lanes).astype(np.int64),
+        }
         self._sizes = {
             "n_subtasks": n_subtasks,
             "n_bits": n_bits,
             "n_members": len(widths),
             "n_blocks": len(first_column),
             "n_columns": int(starts[-1]),
+            "n_words": -(-n_bits // _WORD_BITS),
         }
-        self._lanes = lanes
-        self._buffers: dict[str, Tensor] = {}
+        self._memory = torch.empty(0, dtype=torch.uint8, device="cpu")
 
-    def gradients(
-        self,
-        subtask: Tensor,
-        bits: Tensor,
-        label: Tensor,
-        parameters: dict[str, Tensor],
-        n_threads: int,
-    ) -> dict[str, Tensor]:
-        """Gradients of every member's mean cross-entropy (nats) on a batch.
+    def gradients(self, batch: dict[str, Tensor], parameters: dict[str, Tensor], n_threads: int) -> None:
+        """Find the gradients of every member's mean cross-entropy (nats) on a batch.
 
         Parameters
         ----------
-        subtask : Tensor of int64, shape (B,)
-        bits : Tensor of uint8, shape (B, n)
-        label : Tensor of uint8, shape (B,)
+        batch : dict of str to Tensor
+            ``subtask`` (B,) int64, and uint8 either ``bits`` (B, n) and ``label`` (B,); or ``packed`` (B, P)
+            and ``own`` (K, P), the bits of each subtask, whose parity is the label, both packed as
+            `MultitaskSparseParity.draw_packed` does it.
         parameters : dict of str to Tensor
-            ``embedding`` (K, H), ``weight`` (n, H), ``bias`` (H,), ``readout`` (H,), ``offset`` (G,), and the
-            contiguous tensors to write to: ``d_embedding`` and ``d_weight``.
+            ``embedding`` (K, H), ``weight`` (n, H), ``bias`` (H,), ``readout`` (2, H), ``offset`` (2, G), and
+            what is written to: contiguous tensors of the same shapes, with ``d_`` before their names.
         n_threads : int
-
-        Returns
-        -------
-        dict of str to Tensor
-            ``d_readout`` (H,) and ``d_offset`` (G,).
 
         Raises
         ------
         MemoryError
-            If there is no room for activations; what was to be written to may hold anything.
+            If there is no room to work; what was to be written to may hold anything.
         """
-        H, G = self._sizes["n_columns"], self._sizes["n_members"]
-        found = {
-            "d_readout": torch.zeros(n_threads, H, dtype=self._dtype, device="cpu"),
-            "d_offset": torch.zeros(n_threads, G, dtype=self._dtype, device="cpu"),
-        }
-        self._run({"subtask": subtask, "bits": bits, "label": label, **parameters, **found}, n_threads)
-        return {name: parts.sum(0) for name, parts in found.items()}
+        self._run(batch | parameters, n_threads)
 
     def margins(self, subtask: Tensor, bits: Tensor, parameters: dict[str, Tensor], n_threads: int) -> Tensor:
         """Margins of all members, shape (B, G); arguments as for `gradients`, nothing is written to."""
@@ -179,27 +188,45 @@ class LadderKernel:
         self._run({"subtask": subtask, "bits": bits, **parameters, "margin": margin}, n_threads)
         return margin
 
+    def working_memory(self, n_samples: int, n_threads: int) -> int:
+        """Count the bytes that `gradients` works on besides the batch, the parameters and their gradients."""
+        return int(self._code.ladder_memory(ctypes.byref(self._describe(n_samples, n_threads)))) + _LINE_BYTES
+
+    def _describe(self, n_samples: int, n_threads: int, **values: int) -> _Ladder:
+        pointers = {name: array.ctypes.data for name, array in self._geometry.items()}
+        return _Ladder(n_samples=n_samples, n_threads=n_threads, **self._sizes, **pointers, **values)
+
     def _run(self, tensors: dict[str, Tensor], n_threads: int) -> None:
         self._check(tensors, n_threads)
-        bits = tensors["bits"]
-        if bits.stride(1) != 1:
+        bits = tensors.get("bits")
+        if bits is not None and bits.stride(1) != 1:
             tensors["bits"] = bits = bits.contiguous()
         for name, tensor in tensors.items():
             if name != "bits" and not tensor.is_contiguous():
                 tensors[name] = tensor.contiguous()
-        self._grow_buffers(n_threads)
-        pointers = {name: tensor.data_ptr() for name, tensor in (tensors | self._buffers).items()}
-        places = zip(("first_block", "first_column", "n_used"), self._geometry, strict=True)
-        pointers |= {name: array.ctypes.data for name, array in places}
-        ladder = _Ladder(
-            **self._sizes,
-            **pointers,
-            n_samples=len(bits),
-            n_threads=n_threads,
-            bits_stride=bits.stride(0),
+        ladder = self._describe(
+            len(tensors["subtask"]),
+            n_threads,
+            bits_stride=0 if bits is None else bits.stride(0),
+            margins_only="margin" in tensors,
+            **{name: tensor.data_ptr() for name, tensor in tensors.items()},
         )
-        if not self._code.ladder_run(ctypes.byref(ladder)):
-            raise MemoryError(f"there is no memory for the activations that {n_threads} threads work on")
+        ladder.memory = self._reserve(self._code.ladder_memory(ctypes.byref(ladder)), n_threads)
+        failure = self._code.ladder_run(ctypes.byref(ladder))
+        if failure == _NO_SUCH_SUBTASK:
+            low, high = (int(value) for value in tensors["subtask"].aminmax())
+            raise ValueError(f"subtask must be in 0..{self._sizes['n_subtasks'] - 1}, not {low}..{high}")
+        if failure:
+            raise _no_memory(n_threads)
+
+    def _reserve(self, n_bytes: int, n_threads: int) -> int:
+        """Have at least so much memory, and kept for the next time; returns its address."""
+        if len(self._memory) < n_bytes + _LINE_BYTES:
+            try:
+                self._memory = torch.empty(n_bytes + _LINE_BYTES, dtype=torch.uint8, device="cpu")
+            except RuntimeError as error:  # as torch says it
+                raise _no_memory(n_threads) from error
+        return -(-self._memory.data_ptr() // _LINE_BYTES) * _LINE_BYTES
 
     def _check(self, tensors: dict[str, Tensor], n_threads: int) -> None:
         """Refuse what the compiled code would read or write out of bounds with."""
@@ -207,20 +234,23 @@ class LadderKernel:
             raise ValueError(f"n_threads must be at least 1, not {n_threads}")
         n_samples, n_subtasks = len(tensors["subtask"]), self._sizes["n_subtasks"]
         n_bits, H, G = self._sizes["n_bits"], self._sizes["n_columns"], self._sizes["n_members"]
+        n_bytes = self._sizes["n_words"] * _WORD_BITS // 8
+        byte, real = torch.uint8, self._dtype
         expected = {
             "subtask": (torch.int64, (n_samples,)),
-            "bits": (torch.uint8, (n_samples, n_bits)),
-            "label": (torch.uint8, (n_samples,)),
-            "embedding": (self._dtype, (n_subtasks, H)),
-            "weight": (self._dtype, (n_bits, H)),
-            "bias": (self._dtype, (H,)),
-            "readout": (self._dtype, (H,)),
-            "offset": (self._dtype, (G,)),
-            "d_embedding": (self._dtype, (n_subtasks, H)),
-            "d_weight": (self._dtype, (n_bits, H)),
+            "bits": (byte, (n_samples, n_bits)),
+            "label": (byte, (n_samples,)),
+            "packed": (byte, (n_samples, n_bytes)),
+            "own": (byte, (n_subtasks, n_bytes)),
+            "embedding": (real, (n_subtasks, H)),
+            "weight": (real, (n_bits, H)),
+            "bias": (real, (H,)),
+            "readout": (real, (2, H)),
+            "offset": (real, (2, G)),
+            "margin": (real, (n_samples, G)),
         }
         for name, tensor in tensors.items():
-            dtype, shape = expected.get(name, (tensor.dtype, tensor.shape))
+            dtype, shape = expected[name.removeprefix("d_")]
             if tensor.device.type != "cpu":
                 raise ValueError(f"{name} must be on the cpu, not on {tensor.device}")
             if tensor.dtype != dtype or tensor.shape != shape:
@@ -228,37 +258,30 @@ class LadderKernel:
                 raise ValueError(f"{name} must be {dtype} of shape {tuple(shape)}, not {found}")
             if name.startswith("d_") and not tensor.is_contiguous():
                 raise ValueError(f"{name} must be contiguous, since it is written to")
-        if n_samples:
-            low, high = (int(value) for value in tensors["subtask"].aminmax())
-            if low < 0 or high >= n_subtasks:
-                raise ValueError(f"subtask must be in 0..{n_subtasks - 1}, not {low}..{high}")
 
-    def _grow_buffers(self, n_threads: int) -> None:
-        """Make the working memory, zero where a block is padded; the gradients once for each thread."""
-        if self._buffers and len(self._buffers["d_rows"]) >= n_threads:
-            return
-        K, Q, n = self._sizes["n_subtasks"], self._sizes["n_blocks"], self._sizes["n_bits"]
-        weight_bytes, gradient_bytes = self._code.ladder_weight_bytes(n), self._code.ladder_gradient_bytes(n)
-        # `working_memory` counts them.
-        self._buffers = {
-            "rows": torch.zeros(Q, K, self._lanes, dtype=self._dtype, device="cpu"),
-            "products": torch.zeros(Q, weight_bytes, dtype=torch.uint8, device="cpu"),
-            "d_rows": torch.zeros(n_threads, Q, K, self._lanes, dtype=self._dtype, device="cpu"),
-            "d_products": torch.zeros(n_threads, Q, gradient_bytes, dtype=torch.uint8, device="cpu"),
-        }
+
+def _no_memory(n_threads: int) -> MemoryError:
+    return MemoryError(f"there is no memory for what {n_threads} threads work on")
 
 
 def working_memory(
-    widths: Sequence[int], n_subtasks: int, n_bits: int, dtype: torch.dtype, n_threads: int, *, bf16: bool
+    widths: Sequence[int],
+    n_subtasks: int,
+    n_bits: int,
+    dtype: torch.dtype,
+    n_samples: int,
+    n_threads: int,
+    *,
+    bf16: bool,
 ) -> int:
-    """Count the bytes that a `LadderKernel` works on besides parameters and activations.
+    """Count the bytes that a `LadderKernel` works on besides the batch, the parameters and their gradients.
 
     Parameters
     ----------
     widths, n_subtasks, n_bits, dtype, bf16
         As of a `LadderKernel`.
-    n_threads : int
-        Each has gradients of its own.
+    n_samples, n_threads : int
+        B, and the number of threads; each has gradients of its own.
 
     Returns
     -------
@@ -266,45 +289,44 @@ def working_memory(
         0 where there is no compiled code.
     """
     try:
-        code = _load(_REALS[dtype], 1 if bf16 else 3)
+        kernel = LadderKernel(widths, n_subtasks, n_bits, dtype, bf16=bf16)
     except OSError:
         return 0
-    n_blocks = sum(-(-width * dtype.itemsize // _BLOCK_BYTES) for width in widths)
-    rows = n_subtasks * _BLOCK_BYTES
-    once = rows + int(code.ladder_weight_bytes(n_bits))
-    each = rows + int(code.ladder_gradient_bytes(n_bits))
-    return n_blocks * (once + n_threads * each)
+    return kernel.working_memory(n_samples, n_threads)
 
 
-def why_not_compiled() -> str | None:
-    """Say why compiled code is not to be had on this machine; None if it is."""
+def why_not_compiled(precision: str = "float32") -> str | None:
+    """Say why compiled code of a precision is not to be had on this machine; None if it is."""
     try:
-        _load("float", 3)
+        _load("double" if precision == "float64" else "float", precision == "bf16")
     except OSError as error:
         return str(error)
     return None
 
 
 @functools.cache
-def _load(real: str, n_terms: int) -> ctypes.CDLL:
+def _load(real: str, bf16: bool) -> ctypes.CDLL:
     """Get the compiled code: with matrix tiles where this machine has them, else with tables."""
     if real == "float" and "amx_bf16" in processor().split():
         try:
-            code = _compile(f"-DREAL={real}", f"-DTERMS={n_terms}", "-DTILES")
+            code = _compile(f"-DREAL={real}", f"-DTERMS={1 if bf16 else 3}", "-DTILES")
         except OSError:  # a compiler that does not know them
             code = None
         if code is not None and code.ladder_has_tiles():
             return code
-    return _compile(f"-DREAL={real}", f"-DTERMS={n_terms}")
+    if bf16:
+        raise OSError("bf16 is compiled only for processors with bfloat16 tiles, and float32 is faster here")
+    return _compile(f"-DREAL={real}")
 
 
 def _compile(*options: str) -> ctypes.CDLL:
     """Get the code that was compiled with some options."""
     code = ctypes.CDLL(str(compile_ladder(*options)))
-    code.ladder_run.restype = ctypes.c_bool
+    code.ladder_run.restype = ctypes.c_int
     code.ladder_run.argtypes = [ctypes.POINTER(_Ladder)]
+    code.ladder_memory.restype = ctypes.c_int64
+    code.ladder_memory.argtypes = [ctypes.POINTER(_Ladder)]
+    code.ladder_block_bytes.restype = ctypes.c_int64
+    code.ladder_block_bytes.argtypes = []
     code.ladder_compiled_for.restype = ctypes.c_char_p
-    for size in (code.ladder_weight_bytes, code.ladder_gradient_bytes):
-        size.restype = ctypes.c_int64
-        size.argtypes = [ctypes.c_int64]
     return code

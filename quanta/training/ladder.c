@@ -1,93 +1,113 @@
 /* Gradients of a ladder of one-hidden-layer MLPs on binary inputs: see kernel.py for the algebra.
 
-   B samples, K subtasks, n bits, G members, H hidden units in all. The hidden units of a member are cut into
-   blocks of COLUMNS, the last one padded with zeros; a block stays in registers and in the first cache. The
-   two products with the bits come from ladder_tables.h or, with -DTILES, from ladder_tiles.h; the rest is here.
-   Compiled for a REAL (float or double) and for TERMS: the number of bfloat16 terms that weights and errors
-   are taken to in those products; 1 is bfloat16 precision, 3 is all of float32. */
+   B samples, K subtasks, n bits, G members, H hidden units in all, T threads. The samples are sorted by their
+   subtask and cut into T shares; a share is worked on by itself, and what the shares found is added up in their
+   order. The hidden units of a member are cut into blocks of COLUMNS, the last one padded with zeros. What is done with a share is in ladder_tables.h or, with -DTILES, in
+   ladder_tiles.h; here is what goes before and after. Compiled for a REAL (float or double). */
 
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <tgmath.h>
 
-/* Bytes of a vector: those of the processor's registers. Of wider ones than it has, compilers make slow code. */
-#if defined __AVX512F__
-#define VECTOR_BYTES 64
-#elif defined __AVX__
-#define VECTOR_BYTES 32
-#else
-#define VECTOR_BYTES 16
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error bits are read from words in the order of a little-endian processor
 #endif
 
+/* Two registers of tiles side by side; else so much that the tables of 100 bits fit into a first cache of 32 KB. */
+#ifdef TILES
 #define BLOCK_BYTES 128
-#define VECTORS (BLOCK_BYTES / VECTOR_BYTES)
-#define COLUMNS (BLOCK_BYTES / (long)sizeof(REAL))
-#define ROWS 512 /* samples worked on at a time, so that their activations stay in the second cache */
-
-typedef REAL vector __attribute__((vector_size(VECTOR_BYTES)));
-typedef REAL half __attribute__((vector_size(32)));
-typedef REAL quarter __attribute__((vector_size(16)));
-typedef __typeof__((vector){0} > (vector){0}) mask;
-typedef struct { vector v[VECTORS]; } block;
+#else
+#define BLOCK_BYTES 64
+#endif
+#include "ladder_vectors.h"
 
 typedef struct {
-    int64_t n_samples, n_subtasks, n_bits, n_members, n_blocks, n_columns, n_threads, bits_stride;
+    int64_t n_samples, n_subtasks, n_bits, n_members, n_blocks, n_columns, n_threads, n_words, bits_stride,
+        margins_only; /* 1, or 0: gradients are wanted */
     const int64_t *first_block;  /* (G + 1) */
     const int64_t *first_column; /* (blocks) of each block, in 0..H */
     const int64_t *n_used;       /* (blocks) columns of each block that are not padding */
     const int64_t *subtask;      /* (B) */
+    const uint64_t *packed;      /* (B, n_words) bits, the first one lowest; or NULL, then they are in `bits` */
+    const uint64_t *own;         /* (K, n_words) the bits whose parity is the label; only with `packed` */
     const uint8_t *bits;         /* (B, n), rows bits_stride apart */
-    const uint8_t *label;        /* (B); NULL: only margins are wanted */
-    const REAL *embedding, *weight, *bias; /* (K, H) (n, H) (H) */
-    const REAL *readout, *offset;          /* (H) (G) */
-    block *rows;      /* (blocks, K) embedding + bias */
-    char *products;   /* (blocks) the weights, as the product wants them */
-    block *d_rows;    /* (threads, blocks, K) */
-    char *d_products; /* (threads, blocks) their gradient, as the product makes it */
-    REAL *d_embedding, *d_weight, *d_readout; /* (K, H) (n, H) (threads, H) */
-    REAL *d_offset;                           /* (threads, G) */
-    REAL *margin;                             /* (B, G); written if label is NULL */
+    const uint8_t *label;        /* (B); only with `bits`, and not for margins */
+    const REAL *embedding, *weight, *bias;       /* (K, H) (n, H) (H) */
+    const REAL *readout, *offset;                /* (2, H) (2, G) */
+    REAL *d_embedding, *d_weight, *d_bias;       /* (K, H) (n, H) (H) */
+    REAL *d_readout, *d_offset;                  /* (2, H) (2, G) */
+    REAL *margin; /* (B, G) */
+    char *memory; /* as much as ladder_memory asks for */
 } ladder;
 
-/* The value where the mask is set, else 0. */
-static inline vector keep(mask m, vector value) { return (vector)(m & (mask)value); }
+/* The rows of a share, in the order of their subtasks; n_padded is n_rows rounded up to whole groups of four.
+   Of the subtasks from first_subtask on it finds the gradients, but that of the first belongs to a share before
+   where `continues`: then it is in `carry`, to be added. */
+typedef struct {
+    long n_rows, n_padded, first_subtask, n_subtasks;
+    bool continues;
+    const int32_t *order;                    /* (n_rows) their places in the batch */
+    int32_t *subtask;                        /* (n_padded) counted from first_subtask */
+    uint8_t *label;                          /* (n_padded) */
+    uint64_t *words;                         /* (n_padded, n_words) their bits, 0 beyond the last */
+    REAL *carry, *d_bias, *d_readout, *d_offset; /* (H) (H) (H) (G) */
+} rows_of_share;
 
-/* The sum of 64 bytes of values, in an order that is the same for every size of vector. */
-static inline REAL sum_lanes(const vector values[VECTORS / 2]) {
-    half halves[2];
-    memcpy(halves, values, sizeof halves);
-    halves[0] += halves[1];
-    quarter quarters[2];
-    memcpy(quarters, halves, sizeof quarters);
-    quarters[0] += quarters[1];
-    REAL sum = 0;
-    for (unsigned long i = 0; i < sizeof(quarter) / sizeof(REAL); i++) sum += quarters[0][i];
-    return sum;
+static long part(long n, long number, long of) { return n * number / of; }
+static long round_up(long n, long to) { return (n + to - 1) / to * to; }
+
+/* The next bytes of a memory, in whole cache lines. With memory that begins at NULL it only counts. */
+static void *take(char **memory, long bytes) {
+    char *taken = *memory;
+    *memory += round_up(bytes, 64);
+    return taken;
 }
 
-/* A float rounded to the nearest bfloat16, as a float. */
-static inline float round_bf16(float value) {
-    uint32_t u;
-    memcpy(&u, &value, 4);
-    u = (u + 0x7fff + (u >> 16 & 1)) & 0xffff0000;
-    memcpy(&value, &u, 4);
-    return value;
+static long widest_member(const ladder *l) {
+    long widest = 0;
+    for (long g = 0; g < l->n_members; g++)
+        if (l->first_block[g + 1] - l->first_block[g] > widest) widest = l->first_block[g + 1] - l->first_block[g];
+    return widest;
 }
 
-/* What a product header provides:
-   weight_bytes(n_bits), gradient_bytes(n_bits)    sizes of one block's products and d_products
-   inputs                                          the bits of up to ROWS samples, as the product wants them
-   new_inputs(n_bits, inputs *)                    whether there was memory for them; free_inputs(inputs *) in any case
-   begin(), end()                                  around the work of a thread
-   prepare_weights(l, q)                           fill products of block q
-   read_bits(l, from, n_rows, inputs *)            fill inputs
-   multiply(l, q, inputs *, n_rows, block *out)    out[b] = bits[b] @ weight
-   accumulate(l, q, thread, inputs *, n_rows, block *dz)   d_products += bitsᵀ @ dz; may change dz
-   collect_weights(l, q)                           d_weight of block q from every thread's d_products */
+/* A row of the embedding, with the bias. */
+static inline block load_row(const ladder *l, long q, long k, const block *bias, long n_used) {
+    block row = load(l->embedding + k * l->n_columns + l->first_column[q], n_used);
+    for (int v = 0; v < VECTORS; v++) row.v[v] += bias->v[v];
+    return row;
+}
+
+/* Where a share puts the gradient of a row, its k-th. */
+static REAL *d_row_of(const ladder *l, const rows_of_share *r, long k) {
+    return k == 0 && r->continues ? r->carry : l->d_embedding + (r->first_subtask + k) * l->n_columns;
+}
+
+/* The readouts of a block: those of label 1 without those of label 0. */
+static block load_readout(const ladder *l, long q) {
+    const REAL *from = l->readout + l->first_column[q];
+    block one = load(from + l->n_columns, l->n_used[q]), zero = load(from, l->n_used[q]);
+    for (int v = 0; v < VECTORS; v++) one.v[v] -= zero.v[v];
+    return one;
+}
+
+static REAL offset_of(const ladder *l, long g) { return l->offset[l->n_members + g] - l->offset[g]; }
+
+/* Derivatives of the mean cross-entropy by the margins of some rows, in their place. */
+static void find_errors(const ladder *l, long n_rows, const uint8_t *label, REAL *margin) {
+    const REAL share = 1 / (REAL)l->n_samples;
+    for (long b = 0; b < n_rows; b++) margin[b] = (sigmoid(margin[b]) - label[b]) * share;
+}
+
+/* What a header provides:
+   shared, scratch                         types of memory: of all shares, and of one
+   PREPARES                                whether there is anything to prepare
+   share_out(l, memory, shared *)          take the memory
+   lay_out(l, number, most_rows, memory, scratch *)
+   prepare(l, number, shared *)            before the work on any share; a part of it
+   work(l, rows_of_share *, scratch *, shared *)        the margins, or the sums of one share
+   collect(l, number, scratch * of all, shared *)   after the work on all: a part of d_weight (and d_embedding) */
 #ifdef TILES
 #include "ladder_tiles.h"
 #else
@@ -96,156 +116,205 @@ static inline float round_bf16(float value) {
 
 typedef struct {
     const ladder *l;
-    pthread_mutex_t *start;
-    pthread_barrier_t *barrier;
-    atomic_bool *no_memory; /* of any thread: then all do no work, but meet at the barriers */
+    int32_t *order, *first_of; /* (B) (K + 1) */
+    rows_of_share *rows;       /* (T) */
+    scratch *scratches;        /* (T) */
+    shared shared;
+    long n_workers;
+    pthread_mutex_t start;
+    pthread_barrier_t barrier;
+} task;
+
+typedef struct {
+    task *task;
     pthread_t id;
-    long thread;
+    long number;
 } worker;
 
-static long share(long n, long part, long parts) { return n * part / parts; }
-
-static void prepare(const ladder *l, long q) {
-    const long from = l->first_column[q], used = l->n_used[q];
-    for (long k = 0; k < l->n_subtasks; k++) {
-        REAL *row = (REAL *)(l->rows + q * l->n_subtasks + k);
-        for (long c = 0; c < used; c++) row[c] = l->embedding[k * l->n_columns + from + c] + l->bias[from + c];
+/* Divide l->memory; returns its size. */
+static long lay_out_all(const ladder *l, task *all) {
+    const long T = l->n_threads, most_rows = round_up((l->n_samples + T - 1) / T, 4);
+    char *memory = l->memory;
+    all->l = l;
+    all->rows = take(&memory, T * sizeof *all->rows);
+    all->scratches = take(&memory, T * sizeof *all->scratches);
+    all->order = take(&memory, l->n_samples * sizeof *all->order);
+    all->first_of = take(&memory, (l->n_subtasks + 1) * sizeof *all->first_of);
+    share_out(l, &memory, &all->shared);
+    for (long t = 0; t < T; t++) {
+        rows_of_share r = {0};
+        scratch s;
+        r.subtask = take(&memory, most_rows * sizeof *r.subtask);
+        r.label = take(&memory, most_rows);
+        r.words = take(&memory, most_rows * l->n_words * sizeof *r.words);
+        r.carry = take(&memory, l->n_columns * sizeof(REAL));
+        r.d_bias = take(&memory, l->n_columns * sizeof(REAL));
+        r.d_readout = take(&memory, l->n_columns * sizeof(REAL));
+        r.d_offset = take(&memory, l->n_members * sizeof(REAL));
+        lay_out(l, t, most_rows, &memory, &s);
+        if (l->memory) all->rows[t] = r, all->scratches[t] = s;
     }
-    prepare_weights(l, q);
+    return memory - l->memory;
 }
 
-static void collect(const ladder *l, long q) {
-    for (long k = 0; k < l->n_subtasks; k++) {
-        block sum = l->d_rows[q * l->n_subtasks + k];
-        for (long t = 1; t < l->n_threads; t++)
-            for (int v = 0; v < VECTORS; v++) sum.v[v] += l->d_rows[(t * l->n_blocks + q) * l->n_subtasks + k].v[v];
-        memcpy(l->d_embedding + k * l->n_columns + l->first_column[q], &sum, l->n_used[q] * sizeof(REAL));
+/* Sort the samples by their subtask, those of one as they come, and cut them into shares; false if a subtask is not
+   in 0..K-1. */
+static bool sort(task *all) {
+    const ladder *l = all->l;
+    const long K = l->n_subtasks, T = l->n_threads;
+    int32_t *next = all->first_of;
+    memset(next, 0, (K + 1) * sizeof *next);
+    for (long b = 0; b < l->n_samples; b++) {
+        if (l->subtask[b] < 0 || l->subtask[b] >= K) return false;
+        next[l->subtask[b] + 1]++;
     }
-    collect_weights(l, q);
+    for (long k = 0; k < K; k++) next[k + 1] += next[k];
+    for (long b = 0; b < l->n_samples; b++) all->order[next[l->subtask[b]]++] = (int32_t)b;
+    long done = 0; /* subtasks that are whole, but for what the share at hand has of them */
+    for (long t = 0; t < T; t++) {
+        rows_of_share *r = all->rows + t;
+        const long from = part(l->n_samples, t, T), to = part(l->n_samples, t + 1, T);
+        r->order = all->order + from;
+        r->n_rows = to - from;
+        r->n_padded = round_up(r->n_rows, 4);
+        r->continues = r->n_rows > 0 && l->subtask[r->order[0]] < done;
+        r->first_subtask = r->continues ? done - 1 : done;
+        if (r->n_rows > 0) done = l->subtask[r->order[r->n_rows - 1]] + 1;
+        if (t == T - 1) done = K;
+        r->n_subtasks = done - r->first_subtask;
+    }
+    return true;
 }
 
-static block load(const REAL *from, long n_used) {
-    block padded = {0};
-    memcpy(&padded, from, n_used * sizeof(REAL));
-    return padded;
+/* The bits of a sample as words. */
+static void read_bits(const ladder *l, long place, uint64_t *words) {
+    const long n_words = l->n_words;
+    if (l->packed) {
+        memcpy(words, l->packed + place * n_words, n_words * sizeof *words);
+        if (l->n_bits % 64) words[n_words - 1] &= ((uint64_t)1 << l->n_bits % 64) - 1;
+        return;
+    }
+    const uint8_t *bits = l->bits + place * l->bits_stride;
+    memset(words, 0, n_words * sizeof *words);
+    for (long i = 0; i < l->n_bits; i++) words[i / 64] |= (uint64_t)(bits[i] != 0) << i % 64;
 }
 
-/* Hidden activations of a block, and their part of the margins. */
-static void forward(const ladder *l, long q, const int64_t *subtask, inputs *bits, long n_rows, block *hidden,
-                    REAL *margin) {
-    const block readout = load(l->readout + l->first_column[q], l->n_used[q]), *rows = l->rows + q * l->n_subtasks;
-    multiply(l, q, bits, n_rows, hidden);
-    for (long b = 0; b < n_rows; b++) {
-        vector product[VECTORS / 2] = {0};
-        for (int v = 0; v < VECTORS; v++) {
-            const vector h = hidden[b].v[v] + rows[subtask[b]].v[v];
-            hidden[b].v[v] = keep(~(h <= 0), h); /* not h > 0, which would turn NaN into 0 */
-            product[v % (VECTORS / 2)] += hidden[b].v[v] * readout.v[v];
+static uint8_t read_label(const ladder *l, long place, const uint64_t *words) {
+    if (!l->own) return l->label ? l->label[place] : 0;
+    const uint64_t *own = l->own + l->subtask[place] * l->n_words;
+    int count = 0;
+    for (long w = 0; w < l->n_words; w++) count += __builtin_popcountll(words[w] & own[w]);
+    return count & 1;
+}
+
+/* Bring the rows of a share together; those that fill up a group have bits 0. */
+static void read_rows(const ladder *l, rows_of_share *r) {
+    for (long b = 0; b < r->n_padded; b++) {
+        uint64_t *words = r->words + b * l->n_words;
+        if (b < r->n_rows) {
+            const long place = r->order[b];
+            read_bits(l, place, words);
+            r->label[b] = read_label(l, place, words);
+            r->subtask[b] = (int32_t)(l->subtask[place] - r->first_subtask);
+        } else {
+            memset(words, 0, l->n_words * sizeof *words);
+            r->subtask[b] = r->subtask[b - 1];
         }
-        margin[b] += sum_lanes(product);
     }
 }
 
-/* Gradients of a block; turns its hidden activations into the errors dz. */
-static void backward(const ladder *l, long q, long thread, const int64_t *subtask, inputs *bits, long n_rows,
-                     block *hidden, const REAL *delta) {
-    const block readout = load(l->readout + l->first_column[q], l->n_used[q]);
-    block *rows = l->d_rows + (thread * l->n_blocks + q) * l->n_subtasks, d_readout = {0};
-    for (long b = 0; b < n_rows; b++)
-        for (int v = 0; v < VECTORS; v++) {
-            const vector h = hidden[b].v[v], dz = keep(h > 0, readout.v[v] * delta[b]);
-            d_readout.v[v] += h * delta[b];
-            rows[subtask[b]].v[v] += dz;
-            hidden[b].v[v] = dz;
-        }
-    REAL *into = l->d_readout + thread * l->n_columns + l->first_column[q];
-    for (long c = 0; c < l->n_used[q]; c++) into[c] += ((REAL *)&d_readout)[c];
-    accumulate(l, q, thread, bits, n_rows, hidden);
-}
-
-/* All members on some rows of the batch. */
-static void work(const ladder *l, long thread, long from, long n_rows, inputs *bits, block *hidden, REAL *delta) {
-    const long G = l->n_members;
-    const int64_t *subtask = l->subtask + from;
-    read_bits(l, from, n_rows, bits);
-    for (long g = 0; g < G; g++) {
-        const long first = l->first_block[g], last = l->first_block[g + 1];
-        for (long b = 0; b < n_rows; b++) delta[b] = l->offset[g];
-        for (long q = first; q < last; q++) forward(l, q, subtask, bits, n_rows, hidden + (q - first) * ROWS, delta);
-        if (!l->label) {
-            for (long b = 0; b < n_rows; b++) l->margin[(from + b) * G + g] = delta[b];
-            continue;
-        }
-        REAL total = 0;
-        for (long b = 0; b < n_rows; b++) {
-            delta[b] = (1 / (1 + exp(-delta[b])) - l->label[from + b]) / l->n_samples;
-            total += delta[b];
-        }
-        l->d_offset[thread * G + g] += total;
-        for (long q = first; q < last; q++)
-            backward(l, q, thread, subtask, bits, n_rows, hidden + (q - first) * ROWS, delta);
+/* Add up what the shares found of columns first..last-1 and, with the first columns, of the members. */
+static void add_up(const ladder *l, const rows_of_share *rows, long first, long last) {
+    const long H = l->n_columns, G = l->n_members, T = l->n_threads;
+    for (long t = 0; t < T; t++)
+        if (rows[t].continues)
+            for (long c = first; c < last; c++) l->d_embedding[rows[t].first_subtask * H + c] += rows[t].carry[c];
+    for (long c = first; c < last; c++) {
+        REAL d_bias = 0, d_readout = 0;
+        for (long t = 0; t < T; t++) d_bias += rows[t].d_bias[c], d_readout += rows[t].d_readout[c];
+        l->d_bias[c] = d_bias;
+        l->d_readout[c] = -d_readout, l->d_readout[H + c] = d_readout;
+    }
+    for (long g = 0; first == 0 && g < G; g++) {
+        REAL d_offset = 0;
+        for (long t = 0; t < T; t++) d_offset += rows[t].d_offset[g];
+        l->d_offset[g] = -d_offset, l->d_offset[G + g] = d_offset;
     }
 }
 
 static void *run(void *argument) {
     const worker *w = argument;
-    pthread_mutex_lock(w->start);
-    pthread_mutex_unlock(w->start);
-    const ladder *l = w->l;
-    const long t = w->thread, n = l->n_threads, Q = l->n_blocks;
-    for (long q = share(Q, t, n); q < share(Q, t + 1, n); q++) prepare(l, q);
-    if (l->label) {
-        const long bytes = gradient_bytes(l->n_bits) * Q;
-        memset(l->d_rows + t * Q * l->n_subtasks, 0, Q * l->n_subtasks * sizeof(block));
-        memset(l->d_products + t * bytes, 0, bytes);
+    task *all = w->task;
+    pthread_mutex_lock(&all->start);
+    pthread_mutex_unlock(&all->start);
+    const ladder *l = all->l;
+    const long T = l->n_threads;
+    if (PREPARES) {
+        for (long t = w->number; t < T; t += all->n_workers) prepare(l, t, &all->shared);
+        pthread_barrier_wait(&all->barrier);
     }
-    long widest = 0;
-    for (long g = 0; g < l->n_members; g++)
-        if (l->first_block[g + 1] - l->first_block[g] > widest) widest = l->first_block[g + 1] - l->first_block[g];
-    block *hidden = aligned_alloc(64, widest * ROWS * sizeof(block));
-    inputs bits;
-    REAL *delta = malloc(ROWS * sizeof(REAL));
-    if (!new_inputs(l->n_bits, &bits) || !hidden || !delta) *w->no_memory = true;
-    pthread_barrier_wait(w->barrier);
-    if (!*w->no_memory) {
-        begin();
-        const long end_row = share(l->n_samples, t + 1, n);
-        for (long from = share(l->n_samples, t, n); from < end_row; from += ROWS)
-            work(l, t, from, end_row - from < ROWS ? end_row - from : ROWS, &bits, hidden, delta);
-        end();
+    for (long t = w->number; t < T; t += all->n_workers) {
+        rows_of_share *rows = all->rows + t;
+        read_rows(l, rows);
+        memset(rows->carry, 0, l->n_columns * sizeof(REAL));
+        memset(rows->d_bias, 0, l->n_columns * sizeof(REAL));
+        memset(rows->d_readout, 0, l->n_columns * sizeof(REAL));
+        memset(rows->d_offset, 0, l->n_members * sizeof(REAL));
+        work(l, rows, all->scratches + t, &all->shared);
     }
-    free(hidden), free_inputs(&bits), free(delta);
-    pthread_barrier_wait(w->barrier);
-    if (l->label && !*w->no_memory)
-        for (long q = share(Q, t, n); q < share(Q, t + 1, n); q++) collect(l, q);
+    if (l->margins_only) return NULL;
+    pthread_barrier_wait(&all->barrier);
+    for (long t = w->number; t < T; t += all->n_workers) {
+        collect(l, t, all->scratches, &all->shared);
+        add_up(l, all->rows, part(l->n_columns, t, T), part(l->n_columns, t + 1, T));
+    }
     return NULL;
 }
 
-/* Run all of it on up to asked->n_threads threads, or as many as can be started; false for lack of memory. */
-bool ladder_run(const ladder *asked) {
-    ladder l = *asked;
-    worker *workers = malloc(l.n_threads * sizeof *workers);
-    if (!workers) return false;
-    pthread_mutex_t start = PTHREAD_MUTEX_INITIALIZER;
-    pthread_barrier_t barrier;
-    atomic_bool no_memory = false;
-    pthread_mutex_lock(&start); /* nobody begins before the number of threads is known */
-    for (long t = 0; t < l.n_threads; t++) {
-        workers[t] = (worker){.l = &l, .start = &start, .barrier = &barrier, .no_memory = &no_memory, .thread = t};
-        if (t > 0 && pthread_create(&workers[t].id, NULL, run, workers + t)) l.n_threads = t;
-    }
-    pthread_barrier_init(&barrier, NULL, l.n_threads);
-    pthread_mutex_unlock(&start);
-    run(workers);
-    for (long t = 1; t < l.n_threads; t++) pthread_join(workers[t].id, NULL);
-    pthread_barrier_destroy(&barrier);
-    free(workers);
-    return !no_memory;
+/* Threads that are worth starting: with less to do, one is done before another has begun. Of no weight for what comes
+   out, since a thread may do the work of several shares. */
+static long count_workers(const ladder *l) {
+    const long lookups = l->n_samples * l->n_blocks * (l->n_bits / 2 + 12), worth_a_thread = 1 << 19;
+    return lookups / worth_a_thread + 1 < l->n_threads ? lookups / worth_a_thread + 1 : l->n_threads;
 }
 
-/* Bytes of one block's products and d_products. */
-int64_t ladder_weight_bytes(int64_t n_bits) { return weight_bytes(n_bits); }
-int64_t ladder_gradient_bytes(int64_t n_bits) { return gradient_bytes(n_bits); }
+/* Bytes of memory that ladder_run needs; of the pointers, only first_block is read. */
+int64_t ladder_memory(const ladder *asked) {
+    ladder l = *asked;
+    task all;
+    l.memory = NULL;
+    return lay_out_all(&l, &all);
+}
+
+/* Run all of it in l->n_threads shares, on as many threads or fewer, where that is not worth while or so many cannot
+   be started; the result is the same. Returns 0 when it is done, or what is wrong. */
+int ladder_run(const ladder *l) {
+    enum { DONE, NO_MEMORY, NO_SUCH_SUBTASK };
+    worker *workers = malloc(l->n_threads * sizeof *workers);
+    if (!workers) return NO_MEMORY;
+    task all = {.n_workers = count_workers(l)};
+    lay_out_all(l, &all);
+    if (!sort(&all)) {
+        free(workers);
+        return NO_SUCH_SUBTASK;
+    }
+    pthread_mutex_init(&all.start, NULL);
+    pthread_mutex_lock(&all.start); /* nobody begins before the number of threads is known */
+    for (long t = 0; t < all.n_workers; t++) {
+        workers[t] = (worker){.task = &all, .number = t};
+        if (t > 0 && pthread_create(&workers[t].id, NULL, run, workers + t)) all.n_workers = t;
+    }
+    pthread_barrier_init(&all.barrier, NULL, all.n_workers);
+    pthread_mutex_unlock(&all.start);
+    run(workers);
+    for (long t = 1; t < all.n_workers; t++) pthread_join(workers[t].id, NULL);
+    pthread_barrier_destroy(&all.barrier);
+    pthread_mutex_destroy(&all.start);
+    free(workers);
+    return DONE;
+}
+
+int64_t ladder_block_bytes(void) { return BLOCK_BYTES; }
 
 /* The instructions that this code is made of, as `quanta status` shows them. */
 const char *ladder_compiled_for(void) {

@@ -13,7 +13,6 @@ the difference, the *margin* (log-odds of label 1), is computed.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, Self
 
 import torch
@@ -21,7 +20,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from quanta.training import gather
-from quanta.training.kernel import LadderKernel
+from quanta.training.blocks import group_members
+from quanta.training.kernel import KERNEL_VERSION, LadderKernel
 
 SLICE_ROWS = 512
 """Samples worked on at a time on a CPU, so that their activations stay in cache."""
@@ -31,14 +31,6 @@ BLOCK_COLUMNS = 512
 
 DTYPES = (torch.float32, torch.float64)
 """Types of parameters: in float16 the gradient of one sample in many would be rounded to nothing."""
-
-
-@dataclass(frozen=True)
-class _Block:
-    """Neighbouring members that are computed together: their columns of H and their places in G."""
-
-    columns: slice
-    members: slice
 
 
 class Population(nn.Module):
@@ -130,7 +122,7 @@ class Population(nn.Module):
         """Choose how to compute, by the type of the parameters and where they are."""
         self._kernel = self._load_kernel()
         on_cpu = self.weight.device.type == "cpu"
-        self._blocks = _blocks(self.widths, BLOCK_COLUMNS if on_cpu else sum(self.widths))
+        self._blocks = group_members(self.widths, BLOCK_COLUMNS if on_cpu else sum(self.widths))
         self._most_columns = max(block.columns.stop - block.columns.start for block in self._blocks)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
@@ -194,11 +186,9 @@ class Population(nn.Module):
         bits : Tensor of uint8, shape (B, n)
         label : Tensor of uint8, shape (B,)
         """
-        for parameter in self.parameters():
-            if parameter.grad is None:
-                parameter.grad = torch.zeros_like(parameter)
+        self._make_gradients()
         if self._kernel is not None:
-            self._compute_gradients_compiled(self._kernel, subtask, bits, label)
+            self._compute_gradients_compiled(self._kernel, {"subtask": subtask, "bits": bits, "label": label})
             return
         for parameter in self.parameters():
             _gradient(parameter).zero_()
@@ -211,28 +201,45 @@ class Population(nn.Module):
                 loss = functional.binary_cross_entropy_with_logits(margin, target, reduction="sum")
                 (loss / len(subtask)).backward()  # type: ignore[no-untyped-call]
 
+    def compute_gradients_packed(self, subtask: Tensor, packed: Tensor, own_bits: Tensor) -> None:
+        """As `compute_gradients`, without unpacking the bits: only where `is_compiled`.
+
+        Parameters
+        ----------
+        subtask : Tensor of int64, shape (B,)
+        packed : Tensor of uint8, shape (B, P)
+            As `MultitaskSparseParity.draw_packed` makes them.
+        own_bits : Tensor of uint8, shape (K, P)
+            Those of each subtask, whose parity is the label.
+
+        Raises
+        ------
+        RuntimeError
+            If there is no compiled code.
+        """
+        if self._kernel is None:
+            raise RuntimeError("packed bits need compiled code; compute_gradients does without")
+        self._make_gradients()
+        batch = {"subtask": subtask, "packed": packed, "own": own_bits}
+        self._compute_gradients_compiled(self._kernel, batch)
+
+    def _make_gradients(self) -> None:
+        for parameter in self.parameters():
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+
     @torch.no_grad()
-    def _compute_gradients_compiled(
-        self, kernel: LadderKernel, subtask: Tensor, bits: Tensor, label: Tensor
-    ) -> None:
-        gradients = {"d_embedding": _gradient(self.embedding), "d_weight": _gradient(self.weight)}
-        results = {name: gradient.contiguous() for name, gradient in gradients.items()}
-        found = kernel.gradients(subtask, bits, label, self._kernel_parameters() | results, self.n_threads)
+    def _compute_gradients_compiled(self, kernel: LadderKernel, batch: dict[str, Tensor]) -> None:
+        gradients = {name: _gradient(parameter) for name, parameter in self._kernel_parameters().items()}
+        results = {f"d_{name}": gradient.contiguous() for name, gradient in gradients.items()}
+        kernel.gradients(batch, self._kernel_parameters() | results, self.n_threads)
         for name, gradient in gradients.items():
-            if gradient is not results[name]:  # it was not contiguous
-                gradient.copy_(results[name])
-        torch.sum(results["d_embedding"], 0, out=_gradient(self.bias))
-        _set_opposite(_gradient(self.readout_weight), found["d_readout"])
-        _set_opposite(_gradient(self.readout_bias), found["d_offset"])
+            if gradient is not results[f"d_{name}"]:  # it was not contiguous
+                gradient.copy_(results[f"d_{name}"])
 
     def _kernel_parameters(self) -> dict[str, Tensor]:
-        return {
-            "embedding": self.embedding.detach(),
-            "weight": self.weight.detach(),
-            "bias": self.bias.detach(),
-            "readout": _difference(self.readout_weight),
-            "offset": _difference(self.readout_bias),
-        }
+        first: dict[str, Tensor] = {"embedding": self.embedding, "weight": self.weight, "bias": self.bias}
+        return first | {"readout": self.readout_weight, "offset": self.readout_bias}
 
     def _load_kernel(self) -> LadderKernel | None:
         """Get the compiled fast path, where it applies and there is a compiler."""
@@ -247,6 +254,12 @@ class Population(nn.Module):
     def is_compiled(self) -> bool:
         """Whether the compiled fast path is used."""
         return self._kernel is not None
+
+    @property
+    def kernel_version(self) -> int | None:
+        """The version of the compiled fast path where it may be used; else None."""
+        on_cpu = self.weight.device.type == "cpu"
+        return KERNEL_VERSION if on_cpu and self.n_hidden_layers == 1 else None
 
     @property
     def compiled_for(self) -> str:
@@ -358,19 +371,6 @@ def count_parameters(width: int, n_subtasks: int, n_bits: int, n_hidden_layers: 
     return first + deeper + 2 * width + 2
 
 
-def _blocks(widths: Sequence[int], most_columns: int) -> tuple[_Block, ...]:
-    """Group neighbouring members into blocks of at most `most_columns` columns."""
-    blocks = []
-    column = member = 0
-    while member < len(widths):
-        end, last = column + widths[member], member + 1
-        while last < len(widths) and end + widths[last] - column <= most_columns:
-            end, last = end + widths[last], last + 1
-        blocks.append(_Block(slice(column, end), slice(member, last)))
-        column, member = end, last
-    return tuple(blocks)
-
-
 def _slice_rows(n_rows: int, device: torch.device) -> int:
     """Rows worked on at a time: few for the cache of a CPU, all elsewhere."""
     return min(n_rows, SLICE_ROWS) if device.type == "cpu" else n_rows
@@ -386,7 +386,7 @@ def _difference(pair: Tensor) -> Tensor:
     return pair[1] - pair[0]
 
 
-def _gradient(parameter: nn.Parameter) -> Tensor:
+def _gradient(parameter: Tensor) -> Tensor:
     assert parameter.grad is not None  # compute_gradients made it
     return parameter.grad
 

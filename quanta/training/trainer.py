@@ -22,12 +22,9 @@ from quanta.tasks.seeds import Stream, derive_seed
 from quanta.tasks.sparse_parity import Batch, MultitaskSparseParity
 from quanta.tasks.spec import CHANCE_BITS
 from quanta.training.capture import STEPS_PER_REPLAY, CapturedSteps
-from quanta.training.device import check_device, own_products, own_settings, own_threads
+from quanta.training.device import EVALUATION_ROWS, check_device, own_products, own_settings, own_threads
 from quanta.training.population import Population, count_parameters
 from quanta.training.state import StateError, check_measured, check_samples_seen
-
-EVALUATION_ROWS = 4096
-"""Test samples measured at a time; only the test set itself is held whole."""
 
 
 def make_population(
@@ -156,7 +153,7 @@ class Trainer:
         self._test_set = self.task.draw_packed(n_test, self._generator("evaluation"))
 
     def advance(self, most: int) -> int:
-        """Take at least one optimisation step, and at most as many as asked for.
+        """Take at least one optimisation step, and at most as many as asked for; return their number.
 
         On CUDA all but the first are replayed from a `CapturedSteps`, many together where they fit and one by
         one before an evaluation, and the host does not wait.
@@ -165,13 +162,7 @@ class Trainer:
         ----------
         most : int
             At least 1.
-
-        Returns
-        -------
-        int
-            Steps taken.
         """
-        taken = 1
         if self.device.type == "cuda" and self._has_stepped:
             taken = STEPS_PER_REPLAY if most >= STEPS_PER_REPLAY else 1
             if taken not in self._captured:
@@ -180,15 +171,18 @@ class Trainer:
             self._captured[taken].replay()
         else:
             self.step()
-            self._has_stepped = True
+            self._has_stepped, taken = True, 1
         self.n_steps += taken
         return taken
 
     def step(self) -> None:
         """Take one optimisation step of every member on one batch, uncounted."""
-        batch = self._next_batch()
-        self.samples_seen.scatter_add_(0, batch.subtask, self._one.expand_as(batch.subtask))
-        self.population.compute_gradients(*batch)
+        subtask, packed = self._next_batch()
+        self.samples_seen.scatter_add_(0, subtask, self._one.expand_as(subtask))
+        if self.population.is_compiled:
+            self.population.compute_gradients_packed(subtask, packed, self.task.own_bits)
+        else:
+            self.population.compute_gradients(*self.task.unpack(subtask, packed))
         self.optimizer.step()
 
     def record(self) -> None:
@@ -301,13 +295,14 @@ class Trainer:
         by_subtask = (-1, self.unit.evaluation.samples_per_subtask, len(self.population.widths))
         return {name: x.reshape(by_subtask).mean(1).T.float() for name, x in per_sample.items()}
 
-    def _next_batch(self) -> Batch:
+    def _next_batch(self) -> tuple[Tensor, Tensor]:
+        """Draw a batch as subtasks and packed bits."""
         size = self.unit.training.batch_size
         if self._training_set is None:
-            return self.task.sample(size, self._data)
+            return self.task.draw_subtasks(size, self._data), self.task.draw_packed(size, self._data)
         subtask, packed = self._training_set
         chosen = torch.randint(len(subtask), (size,), generator=self._data, device=self.device)
-        return self.task.unpack(subtask[chosen], packed[chosen])
+        return subtask[chosen], packed[chosen]
 
     def _draw_training_set(self) -> tuple[Tensor, Tensor] | None:
         """Draw the D examples that batches are taken from, with replacement; None when online."""

@@ -221,7 +221,7 @@ class TestTrain:
         assert not Path("runs").exists()
 
     def test_no_compiler_is_told(self, run, tiny_toml, tmp_path, monkeypatch):
-        monkeypatch.setattr("quanta.sweep.units.why_not_compiled", lambda: "no C compiler")
+        monkeypatch.setattr("quanta.sweep.units.why_not_compiled", lambda precision: "no C compiler")
         result = run("train", tiny_toml, "--out", tmp_path / "run")
         note = "note: training without compiled code, which is slower: no C compiler"
         assert note in result.stderr.splitlines()

@@ -6,6 +6,7 @@ from safetensors.torch import load_file, save_file
 from quanta.store import checkpoint as module
 from quanta.store.checkpoint import Checkpoint, CheckpointError
 from quanta.study.spec import StudySpec
+from quanta.training.kernel import KERNEL_VERSION
 from quanta.training.trainer import StoppedError, Trainer, train_unit
 
 STUDY = {
@@ -36,9 +37,11 @@ def interrupted(unit, path, n_steps):
     assert path.exists()
 
 
-def rewrite(path, state):
+def rewrite(path, state, unit=None, **head):
     """Write a checkpoint with the right checksum of a state that may be wrong."""
-    metadata = {"format": module.FORMAT, "unit": UNITS["online"].model_dump_json()}
+    metadata = {"format": module.FORMAT, "unit": (unit or UNITS["online"]).model_dump_json()}
+    head = {"kernel": str(KERNEL_VERSION)} | head
+    metadata |= {name: value for name, value in head.items() if value is not None}
     save_file(state, path, metadata | {"sha256": module._digest(state)})
 
 
@@ -121,6 +124,32 @@ class TestWhenToSave:
         checkpoint = Checkpoint(tmp_path / "checkpoint.safetensors")
         checkpoint.save(Trainer(UNITS["online"]))
         assert checkpoint._due == 13.0 + 3.0 / module.MAX_SHARE
+
+
+class TestKernelVersion:
+    """What another version of the compiled code began it cannot finish to the same bits."""
+
+    @pytest.mark.parametrize(("kernel", "said"), [(None, "1"), ("1", "1"), (str(KERNEL_VERSION + 1), None)])
+    def test_another_is_refused_with_one_line(self, kernel, said, tmp_path):
+        path = tmp_path / "checkpoint.safetensors"
+        interrupted(UNITS["online"], path, 17)
+        rewrite(path, load_file(path), n_steps="17", kernel=kernel)
+        message = f"begun with version {said or kernel} of the compiled .* than version {KERNEL_VERSION}"
+        with pytest.raises(CheckpointError, match=message) as caught:
+            Checkpoint(path).restore(Trainer(UNITS["online"]))
+        assert len(str(caught.value).splitlines()) == 1
+
+    def test_the_same_goes_on(self, tmp_path):
+        path = tmp_path / "checkpoint.safetensors"
+        interrupted(UNITS["online"], path, 17)
+        rewrite(path, load_file(path), n_steps="17")
+        same(train_unit(UNITS["online"], keeper=Checkpoint(path)), train_unit(UNITS["online"]))
+
+    def test_units_without_compiled_code_are_of_none(self, tmp_path):
+        path = tmp_path / "checkpoint.safetensors"
+        interrupted(UNITS["deep"], path, 17)
+        rewrite(path, load_file(path), UNITS["deep"], n_steps="17", kernel=None)
+        assert Checkpoint(path).restore(Trainer(UNITS["deep"]))
 
 
 class TestDamage:

@@ -446,7 +446,7 @@ class TestNotes:
     def test_missing_compiled_code_in_the_workers_is_said_once(
         self, workers, in_workers, tiny_study, tmp_path
     ):
-        in_workers("quanta.sweep.units.why_not_compiled", lambda original: lambda: "no C compiler")
+        in_workers("quanta.sweep.units.why_not_compiled", lambda original: lambda precision: "no C compiler")
         run = RunDirectory.create(tmp_path / "run", tiny_study)
         notes = run_on_cluster(run, workers, "cpu").notes
         assert notes == ("training without compiled code, which is slower: no C compiler",)

@@ -8,6 +8,7 @@ from quanta.store.run_directory import RunDirectory, load
 from quanta.study.spec import StudySpec
 from quanta.sweep import units as sweep_module
 from quanta.sweep.units import SweepResult, find_pending, run_sweep
+from quanta.training.compilation import processor
 from quanta.training.trainer import DivergedError, train_unit
 
 CPU_OUT_OF_MEMORY = "DefaultCPUAllocator: can't allocate memory"
@@ -247,7 +248,7 @@ class TestFailedUnits:
 class TestNotes:
     @pytest.fixture
     def uncompiled(self, monkeypatch):
-        monkeypatch.setattr(sweep_module, "why_not_compiled", lambda: "no C compiler")
+        monkeypatch.setattr(sweep_module, "why_not_compiled", lambda precision: "no C compiler")
         return "training without compiled code, which is slower: no C compiler"
 
     def test_missing_compiled_code_is_said_once(self, tiny_study, tmp_path, uncompiled):
@@ -266,3 +267,13 @@ class TestNotes:
         deep = tiny_study.population.model_copy(update={"n_hidden_layers": 2})
         run = RunDirectory.create(tmp_path / "run", tiny_study.model_copy(update={"population": deep}))
         assert run_sweep(run).notes == ()
+
+    @pytest.mark.usefixtures("compiler")
+    @pytest.mark.skipif("amx_bf16" in processor(), reason="this processor has tiles")
+    def test_bf16_without_tiles_gains_nothing(self, tiny_study, tmp_path):
+        rounded = tiny_study.training.model_copy(update={"precision": "bf16"})
+        run = RunDirectory.create(tmp_path / "run", tiny_study.model_copy(update={"training": rounded}))
+        [note] = run_sweep(run).notes
+        assert (
+            "slower: bf16 is compiled only for processors with bfloat16 tiles, and float32 is faster" in note
+        )

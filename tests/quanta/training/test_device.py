@@ -7,7 +7,14 @@ import torch
 from quanta.store.run_directory import RunDirectory
 from quanta.sweep.units import run_sweep
 from quanta.tasks.config import ConfigError
-from quanta.training.device import check_device, default_threads, own_products, own_threads, resolve_device
+from quanta.training.device import (
+    EVALUATION_ROWS,
+    check_device,
+    default_threads,
+    own_products,
+    own_threads,
+    resolve_device,
+)
 from quanta.training.kernel import working_memory
 from quanta.training.trainer import Trainer
 
@@ -84,7 +91,7 @@ class TestMemory:
 
 def gradients(unit, n_threads):
     shape = (unit.population.widths, unit.task.n_subtasks, unit.task.n_bits)
-    return working_memory(*shape, torch.float32, n_threads, bf16=False)
+    return working_memory(*shape, torch.float32, EVALUATION_ROWS, n_threads, bf16=False)
 
 
 class TestThreads:

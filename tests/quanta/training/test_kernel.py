@@ -3,6 +3,7 @@
 Shapes: B samples, K subtasks, n bits, H = sum of widths, G members.
 """
 
+import gc
 import os
 import re
 import resource
@@ -17,6 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional
 
+from quanta.tasks.sparse_parity import MultitaskSparseParity
+from quanta.tasks.spec import TaskSpec
 from quanta.training import compilation
 from quanta.training import kernel as kernel_module
 from quanta.training import population as population_module
@@ -133,8 +136,9 @@ def by_hand(population, batch):
 
     A sum of m terms in any order is off by at most m u times the sum of their sizes, to first order in the
     unit roundoff u. With eps = 2 u, what is left out is covered. In products with bits a number may be three
-    terms, see `quanta.training.kernel`. An activation so near to 0 that rounding may change its sign may be
-    counted or not.
+    terms, and the gradient of the readout may be put together from those of the weights, see
+    `quanta.training.kernel`: then its terms are as large as those of z. An activation so near to 0 that
+    rounding may change its sign may be counted or not.
     """
     eps = torch.finfo(torch.float32).eps
     subtask, bits, label = batch
@@ -148,7 +152,8 @@ def by_hand(population, batch):
     m_forward, m_backward = max(population.widths) + 8, 3 * n_samples + population.n_subtasks + 24
 
     z = code @ embedding + bias + x @ weight
-    e_z = (3 * n_bits + 4) * eps * (code @ embedding.abs() + bias.abs() + x @ weight.abs())
+    size_z = code @ embedding.abs() + bias.abs() + x @ weight.abs()
+    e_z = (3 * n_bits + 4) * eps * size_z
     h = z.relu()
     margin = (h * readout) @ membership + offset
     e_margin = (e_z * readout.abs()) @ membership
@@ -165,7 +170,8 @@ def by_hand(population, batch):
         return left.T @ terms, left.T @ (error + m_backward * eps * terms.abs())
 
     ones = torch.ones(n_samples, 1, dtype=torch.float64)
-    d_readout = summed(ones, delta_H * h, e_delta_H * h + delta_H.abs() * e_z)
+    e_terms = e_delta_H * h + delta_H.abs() * (e_z + m_backward * eps * size_z)
+    d_readout = summed(ones, delta_H * h, e_terms)
     d_offset = summed(ones, delta, e_delta)
     return {
         "margin": (margin, e_margin),
@@ -180,6 +186,119 @@ def by_hand(population, batch):
 def opposite(value, bound):
     """Of the two logits."""
     return torch.cat([-value, value]), torch.cat([bound, bound])
+
+
+SHAPES = [
+    # widths, K, n: about groups of 4 bits, words of 64 and 16, blocks of columns, and the least of everything
+    ((1,), 1, 1),
+    ((1, 2), 3, 3),
+    ((16,), 1, 4),
+    ((17, 8), 2, 15),
+    ((9,), 40, 16),
+    ((15, 33), 7, 63),
+    ((24,), 7, 64),
+    ((5, 65), 7, 65),
+    ((7,), 3, 130),
+]
+
+
+class TestShapes:
+    """Bits are divided by 4, 16 and 64, columns by vectors and blocks, samples by 4, 32, 64 and threads."""
+
+    @pytest.mark.parametrize("sizes", SHAPES, ids=str)
+    @pytest.mark.parametrize("n_samples", [1, 3, 64, 67, 150])
+    @pytest.mark.parametrize("n_threads", [1, 3, 8])
+    def test_float64(self, sizes, n_samples, n_threads):
+        check_float64(sizes, make_batch(sizes, n_samples), n_threads)
+
+    @pytest.mark.parametrize("sizes", SHAPES, ids=str)
+    @pytest.mark.parametrize("n_samples", [1, 67])
+    def test_float32(self, sizes, n_samples):
+        population, batch = make_population(sizes, torch.float32), make_batch(sizes, n_samples)
+        found = compute(population, batch, 3)
+        for name, (truth, bound) in by_hand(population, batch).items():
+            assert ((found[name] - truth).abs() <= bound).all(), name
+
+    @pytest.mark.parametrize("n_threads", [1, 3])
+    def test_an_empty_batch_has_gradients_of_zero(self, n_threads):
+        sizes = ((3, 20), 4, 10)
+        population = make_population(sizes, torch.float32)
+        compute(population, make_batch(sizes, 50), n_threads)
+        found = compute(population, make_batch(sizes, 0), n_threads)
+        assert found.pop("margin").shape == (0, 2)
+        assert not any(values.any() for values in found.values())
+
+    @pytest.mark.parametrize("n_threads", [1, 2, 7])
+    @pytest.mark.parametrize("subtasks", [[2], [0, 4], [1, 1, 1, 3], [4]], ids=str)
+    def test_subtasks_that_have_none_or_many_of_the_shares(self, subtasks, n_threads):
+        sizes = ((3, 20), 5, 10)
+        _, bits, label = make_batch(sizes, 60)
+        check_float64(sizes, (torch.tensor(subtasks).repeat(60)[:60], bits, label), n_threads)
+
+    def test_so_much_that_every_thread_is_started(self):
+        sizes = ((300, 200, 7), 40, 50)
+        batch = make_batch(sizes, 3000)
+        population = make_population(sizes, torch.float32)
+        several = compute(population, batch, 4)
+        for name, (truth, bound) in by_hand(population, batch).items():
+            assert ((several[name] - truth).abs() <= bound).all(), name
+        for _ in range(5):
+            again = compute(population, batch, 4)
+            assert all(torch.equal(again[name], values) for name, values in several.items())
+
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+    def test_the_order_of_samples_changes_rounding_alone(self, dtype):
+        sizes = ((3, 40), 5, 30)
+        batch = make_batch(sizes, 500)
+        order = torch.randperm(500, generator=generator())
+        one = compute(make_population(sizes, dtype), batch)
+        other = compute(make_population(sizes, dtype), [values[order] for values in batch])
+        assert torch.equal(other.pop("margin"), one.pop("margin")[order])
+        for name, values in one.items():
+            scale = 500 * torch.finfo(dtype).eps * float(values.abs().max())
+            torch.testing.assert_close(other[name], values, rtol=0, atol=scale, msg=name)
+
+
+class TestPacked:
+    @pytest.mark.parametrize("n_bits", [5, 64, 71, 130])
+    @pytest.mark.parametrize("n_threads", [1, 3])
+    def test_is_the_same_to_the_bit(self, n_bits, n_threads):
+        spec = TaskSpec(n_subtasks=6, n_bits=n_bits, k=3, alpha=0.4)
+        task = MultitaskSparseParity(spec, seed=0)
+        subtask, packed = task.draw_subtasks(200, generator()), task.draw_packed(200, generator())
+        population = make_population(((3, 40), 6, n_bits), torch.float32)
+        expected = compute(population, task.unpack(subtask, packed), n_threads)
+        population.compute_gradients_packed(subtask, packed, task.own_bits)
+        for name, parameter in population.named_parameters():
+            assert torch.equal(parameter.grad, expected[name]), name
+
+    def test_needs_compiled_code(self):
+        population = make_torch_population(((3,), 1, 5), torch.float32)
+        with pytest.raises(RuntimeError, match="packed bits need compiled code"):
+            population.compute_gradients_packed(*torch.zeros(3, 1, 8, dtype=torch.uint8))
+
+    @pytest.mark.parametrize(
+        ("changed", "message"),
+        [
+            (
+                {"packed": torch.zeros(2, 2, dtype=torch.uint8)},
+                r"packed must be torch.uint8 of shape \(2, 8\)",
+            ),
+            (
+                {"own_bits": torch.zeros(3, 8, dtype=torch.uint8)},
+                r"own must be torch.uint8 of shape \(4, 8\)",
+            ),
+            ({"subtask": torch.tensor([0, 4])}, r"subtask must be in 0\.\.3, not 0\.\.4"),
+        ],
+    )
+    def test_refused_with_the_name_of_the_argument(self, changed, message):
+        batch = {
+            "subtask": torch.tensor([0, 3]),
+            "packed": torch.zeros(2, 8, dtype=torch.uint8),
+            "own_bits": torch.zeros(4, 8, dtype=torch.uint8),
+        }
+        with pytest.raises(ValueError, match=message):
+            make_population(((3,), 4, 10), torch.float32).compute_gradients_packed(**(batch | changed))
 
 
 class TestRepeated:
@@ -225,8 +344,8 @@ def has(flag):
 
 
 def compile_with(options, monkeypatch):
-    def load(real, n_terms):
-        return kernel_module._compile(f"-DREAL={real}", f"-DTERMS={n_terms}", *options)
+    def load(real, bf16):
+        return kernel_module._compile(f"-DREAL={real}", f"-DTERMS={1 if bf16 else 3}", *options)
 
     monkeypatch.setattr(kernel_module, "_load", load)
     return load
@@ -242,7 +361,7 @@ class TestProducts:
         flag, options = PRODUCTS[request.param]
         if not has(flag):
             pytest.skip(f"this processor has no {request.param}")
-        code = compile_with(options, monkeypatch)("float", 3)
+        code = compile_with(options, monkeypatch)("float", False)
         if "-DTILES" in options and not code.ladder_has_tiles():
             pytest.skip("the system does not let this process use tiles")
         assert make_population(self.SIZES, torch.float32).compiled_for == request.param
@@ -283,6 +402,7 @@ class TestProducts:
         assert all(torch.equal(other[name], first[name]) for other in others for name in first)
 
     @pytest.mark.usefixtures("products")
+    @pytest.mark.parametrize("products", ["AVX-512 with tiles"], indirect=True)
     @pytest.mark.parametrize("n_samples", [1, 33, 600])
     def test_bf16_rounds_weights_and_errors_as_torch_does(self, n_samples):
         batch = make_batch(self.SIZES, n_samples)
@@ -300,6 +420,12 @@ class TestProducts:
             allowed = scale * (2**-8 / n_samples + 1e-5) if name == "weight" else scale * 1e-5
             torch.testing.assert_close(found[name], values, rtol=0, atol=allowed, msg=name)
         assert (found["margin"] - exact["margin"]).abs().max() > 1e-4
+
+    @pytest.mark.skipif(has("amx_bf16"), reason="this processor has tiles")
+    def test_bf16_without_tiles_is_left_to_torch(self):
+        assert not make_population(self.SIZES, torch.float32, bf16=True).is_compiled
+        assert make_population(self.SIZES, torch.float32).is_compiled
+        assert "only for processors with bfloat16 tiles" in kernel_module.why_not_compiled("bf16")
 
     @pytest.mark.parametrize(("n_hidden_layers", "dtype"), [(2, torch.float32), (1, torch.float64)])
     def test_bf16_only_where_it_is_to_be_had(self, n_hidden_layers, dtype):
@@ -338,13 +464,14 @@ class TestRefused:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 class TestMemory:
-    """Activations of 512 samples of a network so wide that they take 200 MB on each thread."""
+    """A network so wide that the activity of its units, a bit for each sample, takes 200 MB."""
 
     SIZES = ((100_000,), 1, 1)
 
     @contextmanager
     def no_more_memory(self):
         """Let this process have 50 MB more than it has now."""
+        gc.collect()  # nothing that others left may be freed meanwhile
         limits = resource.getrlimit(resource.RLIMIT_AS)
         used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + 50 * 2**20, limits[1]))
@@ -355,12 +482,13 @@ class TestMemory:
 
     @pytest.mark.parametrize("n_threads", [1, 2])
     def test_a_lack_of_it_is_an_error_after_which_it_goes_on(self, n_threads):
-        population = make_population(self.SIZES, torch.float32)
-        batch = make_batch(self.SIZES, 3)
-        expected = compute(population, batch, n_threads)
+        batch = make_batch(self.SIZES, 16_000)
+        population, other = (make_population(self.SIZES, torch.float32) for _ in range(2))
+        expected = compute(other, batch, n_threads)
+        compute(population, make_batch(self.SIZES, 3), n_threads)
         with self.no_more_memory():
             for action in (population.compute_gradients, lambda *batch: population.predict(*batch[:2])):
-                with pytest.raises(MemoryError, match=f"activations that {n_threads} threads work on"):
+                with pytest.raises(MemoryError, match=f"no memory for what {n_threads} threads work on"):
                     action(*batch)
         found = compute(population, batch, n_threads)
         assert all(torch.equal(found[name], values) for name, values in expected.items())
@@ -368,23 +496,21 @@ class TestMemory:
 
 class TestWorkingMemory:
     @pytest.mark.usefixtures("compiler")
-    @pytest.mark.parametrize(
-        ("dtype", "bf16"), [(torch.float32, False), (torch.float32, True), (torch.float64, False)]
-    )
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
     @pytest.mark.parametrize("n_threads", [1, 3])
-    def test_is_what_is_made(self, dtype, bf16, n_threads):
+    def test_is_what_is_made(self, dtype, n_threads):
         sizes = ((3, 70, 5), 4, 10)
-        kernel = LadderKernel(*sizes, dtype, bf16=bf16)
-        kernel._grow_buffers(n_threads)
-        made = sum(buffer.nbytes for buffer in kernel._buffers.values())
-        assert kernel_module.working_memory(*sizes, dtype, n_threads, bf16=bf16) == made
+        population = make_population(sizes, dtype)
+        compute(population, make_batch(sizes, 50), n_threads)
+        made = population._kernel._memory.nbytes
+        assert kernel_module.working_memory(*sizes, dtype, 50, n_threads, bf16=False) == made
 
     def test_is_none_without_a_compiler(self, monkeypatch):
         def refuse(*arguments):
             raise OSError("no C compiler")
 
         monkeypatch.setattr(kernel_module, "_load", refuse)
-        assert kernel_module.working_memory((3,), 4, 10, torch.float32, 8, bf16=False) == 0
+        assert kernel_module.working_memory((3,), 4, 10, torch.float32, 50, 8, bf16=False) == 0
 
 
 class TestNotFinite:
@@ -396,8 +522,10 @@ class TestNotFinite:
         population = on_path(make_population(sizes, torch.float32))
         with torch.no_grad():
             getattr(population, name).fill_(torch.nan)
-        subtask, bits, _ = make_batch(sizes, 50)
+        subtask, bits, label = make_batch(sizes, 50)
         assert population.predict(subtask, bits | 1).isnan().all()
+        population.compute_gradients(subtask, bits | 1, label)
+        assert population.readout_bias.grad.isnan().all()
 
 
 FIND_OUTPUT = 'while [ "$1" != -o ]; do shift; done\n'

@@ -240,14 +240,14 @@ class TestStreams:
 def recorded_batches(trainer, n_steps=5):
     """Subtasks and bits of all the samples that the population is trained on in some steps."""
     batches = []
-    compute_gradients = trainer.population.compute_gradients
+    next_batch = trainer._next_batch
 
-    def record(subtask, bits, label):
-        assert torch.equal(label, trainer.task.label(subtask, bits))
-        batches.append((subtask.clone(), bits.clone()))
-        compute_gradients(subtask, bits, label)
+    def record():
+        subtask, packed = next_batch()
+        batches.append((subtask.clone(), trainer.task.unpack(subtask, packed).bits.clone()))
+        return subtask, packed
 
-    trainer.population.compute_gradients = record
+    trainer._next_batch = record
     for _ in range(n_steps):
         trainer.step()
     return tuple(torch.cat(parts) for parts in zip(*batches, strict=True))
