@@ -42,6 +42,7 @@ lint: $(READY)
 	$(BIN)/lint-imports
 
 bench: $(READY)
+	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	$(BIN)/python -m benchmarks
 
 # The newest torch for CUDA, which the tested versions, of a CPU, are not.

@@ -21,7 +21,8 @@ from benchmarks.worlds import WORLDS, Answer, Half, list_seeds, simulate
 from quanta.analysis import judge, select
 from quanta.analysis.fits.intervals import mean_over_seeds
 from quanta.analysis.learned.budget import PARTS
-from quanta.analysis.verdict.exponents import exponents
+from quanta.analysis.verdict.exponents import exponents, measure_exponents
+from quanta.analysis.verdict.predictions import expect
 from quanta.analysis.verdict.statistics import AtTau, measure
 from quanta.curves.dataset import make_curves
 
@@ -194,6 +195,10 @@ def tabulate_coverage(draws: int, half: Half, run: Run) -> Iterator[Row]:
                     ]
 
 
+NONE = np.full(1, np.nan)
+"""What is known of an exponent that was not measured."""
+
+
 def agree(job: tuple[str, int]) -> dict[str, tuple[float, bool]]:
     """Draw a true world: how far each exponent is from the expected, and whether its interval holds it."""
     found = exponents(measure(select(simulate(*job).curves), taus=()), CONFIDENCE)
@@ -204,15 +209,42 @@ def agree(job: tuple[str, int]) -> dict[str, tuple[float, bool]]:
     }
 
 
+def agree_with_itself(job: tuple[str, int]) -> dict[str, tuple[float, bool]]:
+    """As `agree`, of what the theory makes at the constants that were fitted to the draw."""
+    made = expect(measure(select(simulate(*job).curves), taus=()).here, seed=1)
+    if made is None:
+        return {}
+    again = expect(made, seed=2)
+    expected = {} if again is None else measure_exponents(again)
+    found = {}
+    for name, values in measure_exponents(made).items():
+        one, other = (mean_over_seeds(each, CONFIDENCE) for each in (values, expected.get(name, NONE)))
+        if one.lower is not None and one.upper is not None and math.isfinite(other.estimate):
+            held = one.lower <= other.estimate <= one.upper
+            found[name] = one.estimate - other.estimate, held
+    return found
+
+
 def tabulate_agreement(draws: int, half: Half, run: Run) -> Iterator[Row]:
     """How far a true theory is from what is expected of it.
 
     Measured less expected, over the draws in which both are known, and how often the interval over seeds
     holds what is expected.
     """
+    yield from _tabulate_differences(agree, draws, half, run)
+
+
+def tabulate_itself(draws: int, half: Half, run: Run) -> Iterator[Row]:
+    """How far the theory is from itself, simulated at the constants that were fitted."""
+    yield from _tabulate_differences(agree_with_itself, draws, half, run)
+
+
+def _tabulate_differences(
+    compare: Callable[[tuple[str, int]], Any], draws: int, half: Half, run: Run
+) -> Iterator[Row]:
     yield ["world", "exponent", "measured less expected", "± standard error", "median", "held", "draws"]
     for name in TRUE:
-        found = run(agree, [(name, seed) for seed in list_seeds(half, draws)])
+        found = run(compare, [(name, seed) for seed in list_seeds(half, draws)])
         for exponent in dict.fromkeys(exponent for one in found for exponent in one):
             away, held = np.array([one[exponent] for one in found if exponent in one]).T
             error = away.std(ddof=1) / math.sqrt(away.size) if away.size > 1 else math.nan
@@ -292,6 +324,7 @@ TABLES: dict[str, Callable[[int, Half, Run], Iterator[Row]]] = {
     "power": tabulate_power,
     "coverage": tabulate_coverage,
     "agreement": tabulate_agreement,
+    "itself": tabulate_itself,
     "flips": tabulate_flips,
 }
 

@@ -42,7 +42,11 @@ class Competitor(ABC):
     ----------
     evaluations_per_step : float
         How often a run of this kind evaluates.
+    steps_a_call : int
+        Steps that `step` takes.
     """
+
+    steps_a_call = 1
 
     def __init__(self, unit: UnitSpec) -> None:
         self.unit = unit
@@ -50,7 +54,7 @@ class Competitor(ABC):
 
     @abstractmethod
     def step(self) -> None:
-        """Take one optimisation step of every network on a fresh batch."""
+        """Take one optimisation step of every network on a fresh batch, or `steps_a_call` at once."""
 
     @abstractmethod
     def evaluate(self) -> Tensor:

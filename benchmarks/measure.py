@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from time import perf_counter
 from typing import Any, TypeVar
 
@@ -33,6 +34,11 @@ COMPETITORS: dict[str, type[Competitor]] = {
     "vmap": Vmap,
     "floor": Floor,
 }
+
+if find_spec("jax") is not None:  # of the extra "bench"
+    from benchmarks.jax_population import Jax
+
+    COMPETITORS["jax"] = Jax
 
 SLOW = 1.0
 """Seconds: an evaluation that takes longer is timed once, not in every repeat."""
@@ -123,7 +129,7 @@ def time_alternately(competitors: Mapping[Name, Competitor], effort: Effort) -> 
             with competitor.threads():
                 if n_steps[name] > 1:
                     competitor.step()  # brings its data back into the caches
-                step = clock(competitor.step, n_steps[name])
+                step = clock(competitor.step, n_steps[name]) / competitor.steps_a_call
                 if evaluation[name] < SLOW:
                     evaluation[name] = clock(competitor.evaluate)
                 found[name].append((step, evaluation[name] * competitor.evaluations_per_step))
@@ -168,6 +174,8 @@ def measure(effort: Effort, say: Callable[[str], None]) -> dict[str, Any]:
         "memory": {},
         "precision": {},
     }
+    if "jax" not in COMPETITORS:
+        say("JAX is not installed, so its population is left out; pip install '.[bench]' brings it")
     for size, unit in units.items():
         say(f"timing {size}")
         _add_size(result, size, unit, effort)
@@ -244,9 +252,11 @@ def summarise_scaling(seconds: dict[int, NDArray[np.float64]]) -> dict[str, Any]
 
 def _add_size(result: dict[str, Any], size: str, unit: UnitSpec, effort: Effort) -> None:
     competitors = {name: make(unit) for name, make in COMPETITORS.items()}
+    for competitor in competitors.values():
+        if hasattr(competitor, "search"):  # the fastest size of slice
+            competitor.search(lambda step: min(clock(step) for _ in range(effort.repeats)))
     floor = competitors["floor"]
     assert isinstance(floor, Floor)
-    floor.search(lambda step: min(clock(step) for _ in range(effort.repeats)))
     times = time_alternately(competitors | {"sampling": Sampling(unit)}, effort)
     ours = times["ours"]
     ratios = {

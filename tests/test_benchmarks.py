@@ -132,6 +132,48 @@ def test_judge_compiled_names_the_sizes_where_it_does_not_pay():
     assert judge("none", ladder20=1.2).startswith("Nothing was compiled")
 
 
+@pytest.mark.parametrize("rows", [16, 64])
+def test_jax_takes_the_steps_of_plain_networks_and_draws_the_task(unit, rows):
+    jax = pytest.importorskip("jax")
+    jax.config.update("jax_enable_x64", True)
+    peer = importlib.import_module("benchmarks.jax_population").Jax(unit)
+    task, start = competitors.Ours(unit).trainer.task, competitors.Ours(unit).trainer.population
+    batches = [peer.draw(key) for key in jax.random.split(jax.random.key(0, impl="rbg"), 4)]
+    state = peer._state
+    for batch in batches:
+        state = peer.update(rows, state, batch)
+    own = [Batch(*(torch.tensor(np.asarray(part)) for part in batch)) for batch in batches]
+    for subtask, bits, label in own:
+        assert torch.equal(task.label(subtask.long(), bits), label.to(torch.uint8))
+    parameters = {name: torch.tensor(np.asarray(values)) for name, values in state[0].items()}
+    left = 0
+    for index, width in enumerate(unit.population.widths):
+        network, columns = start.member(width), slice(left, left + width)
+        left += width
+        optimizer = torch.optim.AdamW(network.parameters(), lr=1e-2, weight_decay=0)
+        for batch in own:
+            inputs = task.dense_input(Batch(batch.subtask.long(), batch.bits, batch.label), torch.float64)
+            optimizer.zero_grad()
+            nn.CrossEntropyLoss()(network(inputs), batch.label.long()).backward()
+            optimizer.step()
+        first = torch.cat([parameters["embedding"], parameters["weight"]])[:, columns].T
+        found = (first, parameters["bias"][columns], parameters["readout_weight"][:, columns])
+        found = (*found, parameters["readout_bias"][:, index])
+        for one, expected in zip(found, network.parameters(), strict=True):
+            torch.testing.assert_close(one, expected.detach(), rtol=1e-7, atol=1e-8)
+
+
+def test_jax_draws_subtasks_by_their_frequencies_and_fair_bits(unit):
+    jax = pytest.importorskip("jax")
+    large = unit.model_copy(update={"training": unit.training.model_copy(update={"batch_size": 20_000})})
+    peer = importlib.import_module("benchmarks.jax_population").Jax(large)
+    subtask, bits, _ = (np.asarray(part) for part in peer.draw(jax.random.key(1, impl="rbg")))
+    p = competitors.Ours(unit).trainer.task.frequencies
+    counts = np.bincount(subtask, minlength=5)
+    assert (np.abs(counts - 20_000 * p) < 5 * np.sqrt(20_000 * p * (1 - p))).all()
+    assert (np.abs(bits.mean(0) - 0.5) < 5 * 0.5 / np.sqrt(20_000)).all()
+
+
 def test_padding_of_vmap_stays_zero(unit):
     competitor = competitors.Vmap(unit)
     for _ in range(3):
