@@ -139,7 +139,7 @@ class TestCount:
         assert 0 in ax.get_yticks()
 
     def test_gamma_is_that_of_the_statistics(self, simulated, worlds):
-        found = mean_over_seeds(simulated.here.gamma, 0.8)
+        found = simulated.here.mean_gamma(0.8)
         assert f"n ∝ N$^γ$ with γ = {style.interval(found)}" in labels(plot_count(simulated, confidence=0.8))
         assert "no γ: too few networks are full" in labels(plot_count(worlds["nothing learned"]))
 
