@@ -134,7 +134,7 @@ def own_settings() -> Iterator[None]:
 
 
 def own_products(unit: UnitSpec, device: torch.device) -> AbstractContextManager[None]:
-    """Let factors be rounded as the unit asks, whatever others have set: to TensorFloat-32 on CUDA, or not."""
+    """Let factors be rounded as the unit asks, whatever is set: to TensorFloat-32 on CUDA, or not at all."""
     is_rounded = device.type == "cuda" and unit.training.precision == "tf32"
     return round_factors("tf32" if is_rounded else "ieee")
 

@@ -1,13 +1,13 @@
-"""Which samples move a network the same way: the exact Gram matrix of per-sample gradients, none of them stored.
+"""Which samples move a network the same way: the exact Gram matrix of per-sample gradients, none stored.
 
 Shapes: B samples, K subtasks, n bits, w hidden units of a layer.
 
 The gradient of a sample's cross-entropy by the weights of a layer is the outer product of the error δ behind
-the layer and the input a before it, so the inner product of two gradients is a product of two inner products::
+the layer and the input a before it, so the inner product of two gradients is one of two inner products::
 
     ∇_i · ∇_j = Σ over layers of (δ_i · δ_j) (a_i · a_j + 1)                the 1 is the bias
 
-In the first layer a is the one-hot subtask code and the bits: a_i · a_j = 1[subtask_i = subtask_j] + b_i · b_j.
+In the first layer a is the one-hot subtask and the bits: a_i · a_j = 1[subtask_i = subtask_j] + b_i · b_j.
 Gradients would take B · N numbers; this takes B² and a few matrix products.
 """
 
@@ -75,8 +75,8 @@ def compute_gram(
     Parameters
     ----------
     member : nn.Sequential
-        ``Linear(K + n, w), ReLU, [Linear(w, w), ReLU, ...] Linear(w, 2)``, as from `Population.member`, on the
-        dense input of the task; on the device of the batch.
+        ``Linear(K + n, w), ReLU, [Linear(w, w), ReLU, ...] Linear(w, 2)``, as from `Population.member`, on
+        the dense input of the task; on the device of the batch.
     batch : Batch
         B samples.
     terms : collection of {"readout", "hidden", "embedding", "bits", "bias"}
@@ -87,8 +87,8 @@ def compute_gram(
         signed matrix times ±1 for the two labels.
     unit : bool, default False
         Scale gradients to unit norm, which gives cosines. Also where the loss is so small that inner products
-        of gradients would be rounded to nothing: errors enter by their sign alone. A gradient that is zero has
-        cosine 0 with all others and with itself.
+        of gradients would be rounded to nothing: errors enter by their sign alone. A gradient that is zero
+        has cosine 0 with all others and with itself.
     advance : callable, optional
         Called with how many more of the B² entries have been computed.
 
@@ -145,7 +145,7 @@ def compute_gram_of_module(
     Parameters
     ----------
     module : nn.Module
-        Called on one sample with a leading axis of length one. As it is: call ``eval()`` first if that matters.
+        Called on one sample with a leading axis of length one; as it is: call ``eval()`` first if it matters.
     inputs : Tensor, shape (B, ...)
     target : Tensor, shape (B, ...)
     loss : callable, default cross-entropy
@@ -169,9 +169,8 @@ def compute_gram_of_module(
     if len(inputs) != len(target):
         raise GradientError(f"target must be {len(inputs)} as inputs are, not {len(target)}")
     known = {name: parameter.detach() for name, parameter in module.named_parameters()}
-    chosen = (
-        [n for n, p in module.named_parameters() if p.requires_grad] if parameters is None else parameters
-    )
+    varying = [name for name, parameter in module.named_parameters() if parameter.requires_grad]
+    chosen = varying if parameters is None else list(parameters)
     unknown = [name for name in chosen if name not in known]
     if unknown or not chosen:
         said = unknown[0] if unknown else "none"
@@ -238,7 +237,7 @@ def _linear_layers(member: nn.Sequential) -> list[nn.Linear]:
 
 
 def _activations(linear: list[nn.Linear], batch: Batch) -> list[Tensor]:
-    """Outputs of each hidden layer; the code is looked up and not multiplied."""
+    """Compute the outputs of each hidden layer; the code is looked up and not multiplied."""
     subtask, bits, _ = batch
     n_subtasks = linear[0].in_features - bits.shape[1]
     if n_subtasks < 1 or (len(subtask) and int(subtask.max()) >= n_subtasks):

@@ -216,10 +216,8 @@ class TestOfAnyModule:
 
     def test_equals_that_of_autograd_for_a_network_of_another_kind(self):
         torch.manual_seed(0)
-        module = nn.Sequential(
-            nn.Conv1d(1, 3, 3), nn.BatchNorm1d(3), nn.Tanh(), nn.Flatten(), nn.LazyLinear(4)
-        )
-        module = module.double()
+        layers = nn.Conv1d(1, 3, 3), nn.BatchNorm1d(3), nn.Tanh(), nn.Flatten(), nn.LazyLinear(4)
+        module = nn.Sequential(*layers).double()
         inputs, target = torch.randn(6, 1, 8).double(), torch.tensor([0, 1, 2, 3, 0, 1])
         module(inputs)
         module.eval()
