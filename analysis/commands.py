@@ -385,9 +385,10 @@ def discover(
         check_owner(out / "discovery.json", said)
     folder = out or source.folder("discovery", _USUAL_DISCOVERY, **settings | {"width": width})
     found, tables = discover_units(run, units, device, settings)
+    networks = "1 network" if len(found) == 1 else f"{len(found)} networks"
     headline = (
-        f"{run.study.name}: quanta of {len(found)} networks of width {settings['width']}, {samples} samples "
-        f"each; intervals: {100 * confidence:g}%, Student over seeds"
+        f"{run.study.name}: quanta of {networks} of width {settings['width']}, {samples} samples each; "
+        f"intervals: {100 * confidence:g}%, Student over seeds"
     )
     learned = {str(number): (one.learned + 1).tolist() for number, one in found.items()}
     record = {"schema": 1, "study": run.study.name, **said, "learned": learned}

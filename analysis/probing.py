@@ -38,7 +38,7 @@ def discover_units(
     ----------
     run : RunDirectory
     units : sequence of UnitSpec
-        Done, and different by their seeds alone.
+        At least one; done, and different by their seeds alone.
     device : {"auto", "cpu", "cuda"}
     settings : dict
         ``width, samples, affinity, embedding, tau, confidence, seed`` of the command.
@@ -53,7 +53,7 @@ def discover_units(
     Raises
     ------
     TooFewPoints
-        If no unit is done, or none has a network in which something can be found.
+        If none has a network in which something can be found; says why of the first.
     """
     # Whoever only wants numbers from numbers must not wait for torch.
     from quanta.store.run_directory import load_population
@@ -63,7 +63,8 @@ def discover_units(
 
     chosen = resolve_device(device)
     affinities = settings["affinity"].split("+")
-    found, reason = {}, "none is done"
+    found: dict[int, Discovery] = {}
+    left_out: list[str] = []
     with progress(run.study.name, len(units) * count_clusterings(len(affinities)), "clusterings") as advance:
         for unit in units:
             population = load_population(run.folder(unit))
@@ -82,9 +83,9 @@ def discover_units(
                     advance=advance,
                 )
             except TooFewPoints as error:
-                reason = f"width {settings['width']}, seed {unit.seed}: {error}"
-                if len(units) > 1:
-                    note(f"left out: {reason}")
+                left_out.append(f"width {settings['width']}, seed {unit.seed}: {error}")
     if not found:
-        raise TooFewPoints(f"{run.path}: no network in which quanta can be found: {reason}")
+        raise TooFewPoints(f"{run.path}: no network in which quanta can be found: {left_out[0]}")
+    for reason in left_out:
+        note(f"left out: {reason}")
     return found, tabulate_discoveries(found, settings["confidence"])

@@ -203,6 +203,8 @@ def choose_units(path: Path, at: At) -> "tuple[RunDirectory, list[UnitSpec], Sou
     chosen = {axis: _choose(axis, there[axis], asked.get(axis)) for axis in AXES}
     units = [unit for unit in run.study.units() if {axis: _place(unit)[axis] for axis in AXES} == chosen]
     pending = run.pending(units)
+    if len(pending) == len(units):
+        raise click.ClickException(f"{path}: none of the {len(units)} units that are asked for is done")
     _tell_missing({"units_missing": len(pending), "missing_units": " ".join(unit.id for unit in pending)})
     told = [f"{axis}={_say(axis, value)}" for axis, value in chosen.items() if len(there[axis]) > 1]
     return run, [unit for unit in units if unit not in pending], Source(path, chosen, told)

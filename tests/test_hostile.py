@@ -177,7 +177,7 @@ class TestLinks:
         for command in (("status",), ("verify",), ("analyze",), ("train", tiny_toml, "--out")):
             run(*command, copied, exit_code=0)
 
-    @pytest.mark.parametrize("name", ["units", "unit", "analysis", "figures"])
+    @pytest.mark.parametrize("name", ["units", "unit", "analysis", "figures", "discovery"])
     def test_overwrite_deletes_the_link_alone(self, copied, tiny_toml, unit, outside, name):
         place = RunDirectory(copied).folder(unit) if name == "unit" else copied / name
         if place.exists():

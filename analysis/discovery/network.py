@@ -16,7 +16,7 @@ from quanta.analysis.discovery.affinities import AFFINITIES
 from quanta.analysis.discovery.calibration import N_SIMULATED, Calibration, calibrate, debias
 from quanta.analysis.discovery.clusters import cluster, eigengap
 from quanta.analysis.discovery.scores import score
-from quanta.analysis.discovery.zipf import count_sizes, fit_zipf
+from quanta.analysis.discovery.zipf import count_sizes, fit_line_to_envelope, fit_zipf
 from quanta.analysis.fits.errors import TooFewPoints
 from quanta.analysis.records import Record
 
@@ -27,6 +27,9 @@ LOW_LOSS = 0.1
 """Nats below which the paper keeps a sample, for want of knowing what is learned."""
 
 _N_SWEPT = 8
+
+_FEWEST = 10
+"""The smallest number of clusters in the envelope, as in the paper, unless all are below it."""
 
 _STREAMS = {"learned": 0, "zipf": 1, "equal": 2, "all": 3, "low_loss": 4, "shuffled": 5, "simulated": 100}
 """Seeds of the samples, from the seed of all times a thousand on."""
@@ -126,7 +129,7 @@ def find_learned(network: Network, law: Law, *, tau: float = 0.1, seed: int = 0)
 
 def count_clusterings(n_affinities: int, n_simulated: int = N_SIMULATED) -> int:
     """Count what `discover` does, at the most, by which it says how far it is."""
-    return n_affinities * (n_simulated + len(_NULLS) + 2 + _N_SWEPT)
+    return n_affinities * (n_simulated + len(_NULLS) + 2 * (2 + _N_SWEPT))
 
 
 _NULLS = ("gradients", "equal", "shuffled", "hidden", "input", "bits", "untrained", "all", "low_loss")
@@ -216,7 +219,7 @@ class _Run:
         return self.network.draw(self.n_samples, frequencies, _seed(self.seed, stream))
 
     def draw_low_loss(self) -> Any:
-        """Draw eight times as many of all subtasks, and keep as many as are asked for that have a low loss."""
+        """Draw eight times as many of all subtasks, and keep as many as asked for that have a low loss."""
         frequencies = self.law.frequencies(np.arange(self.law.n_subtasks), self.law.exponent)
         many = self.network.draw(8 * self.n_samples, frequencies, _seed(self.seed, "low_loss"))
         return many.take(np.flatnonzero(many.loss < LOW_LOSS)[: self.n_samples])
@@ -243,7 +246,8 @@ class _Run:
         sizes = {"truth": count_sizes(zipf.subtask, self.law.n_subtasks)[:n]}
         sizes["gradients"] = count_sizes(found, n)
 
-        of_equal = self.cluster(self.affinity(equal, name), n)
+        affinity_of_equal = self.affinity(equal, name)
+        of_equal = self.cluster(affinity_of_equal, n)
         rows.append(self._row(name, "equal", equal, of_equal, n))
         sizes["equal"] = count_sizes(of_equal, n)
         order = np.random.default_rng(_seed(self.seed, "shuffled")).permutation(self.n_samples)
@@ -262,10 +266,13 @@ class _Run:
             n_simulated=n_simulated,
             seed=_seed(self.seed, "simulated"),
         )
+        sweep, curves = self._sweep(name, affinity, zipf)
+        others = [count_sizes(self.cluster(affinity_of_equal, m), m) for m in map(len, curves)]
+        lines = {"gradients": _line(curves), "equal": _line(others)}
         tables = {
             "scores": pd.DataFrame(rows),
-            "sweep": self._sweep(name, affinity, zipf),
-            "exponents": self._exponents(name, calibration, rows),
+            "sweep": sweep,
+            "exponents": self._exponents(name, calibration, rows, lines),
             "calibration": pd.DataFrame(
                 {"affinity": name, "true": calibration.true, "found": calibration.found}
             ),
@@ -296,20 +303,27 @@ class _Run:
         sample = self.network.draw(self.n_samples, self.law.frequencies(self.learned, exponent), seed)
         return fit_zipf(count_sizes(self.cluster(self.affinity(sample, name), n), n)).estimate
 
-    def _sweep(self, name: str, affinity: NDArray[np.floating[Any]], sample: Any) -> pd.DataFrame:
+    def _sweep(
+        self, name: str, affinity: NDArray[np.floating[Any]], sample: Any
+    ) -> tuple[pd.DataFrame, list[NDArray[np.int64]]]:
+        """Cluster with several numbers of clusters; also give the sizes of clusters for each."""
         most = 2 * self.law.n_subtasks
         by_gap = eigengap(affinity, most)
         swept = np.geomspace(2, most, _N_SWEPT).round().astype(int).tolist()
         numbers = sorted({*swept, by_gap, self.learned.size})
-        rows = []
+        rows, curves = [], []
         for n in numbers:
-            row = self._row(name, "gradients", sample, self.cluster(affinity, n), n)
+            found = self.cluster(affinity, n)
+            curves.append(count_sizes(found, n))
+            row = self._row(name, "gradients", sample, found, n)
             chosen = ["truth"] * (n == self.learned.size) + ["eigengap"] * (n == by_gap)
             rows.append(row | {"chosen_by": " and ".join(chosen) or "sweep"})
         columns = ["affinity", "n_clusters", "chosen_by", "ari", "ami", "v", "exponent"]
-        return pd.DataFrame(rows)[columns]
+        return pd.DataFrame(rows)[columns], curves
 
-    def _exponents(self, name: str, calibration: Calibration, rows: list[dict[str, Any]]) -> pd.DataFrame:
+    def _exponents(
+        self, name: str, calibration: Calibration, rows: list[dict[str, Any]], lines: dict[str, float]
+    ) -> pd.DataFrame:
         true = {"gradients": self.law.exponent, "equal": 0.0}
         table = []
         for of, exponent in true.items():
@@ -321,6 +335,7 @@ class _Run:
                 {
                     "affinity": name,
                     "of": of,
+                    "line": lines[of],
                     "found": found,
                     "debiased": interval.estimate,
                     "debiased_lower": interval.lower,
@@ -330,6 +345,11 @@ class _Run:
                 }
             )
         return pd.DataFrame(table)
+
+
+def _line(curves: list[NDArray[np.int64]]) -> float:
+    many = [sizes for sizes in curves if sizes.size >= _FEWEST]
+    return fit_line_to_envelope(many or curves)
 
 
 def _seed(seed: int, stream: str) -> int:

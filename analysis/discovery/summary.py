@@ -49,7 +49,7 @@ def tabulate_discoveries(found: Mapping[int, Discovery], confidence: float = 0.9
         [
             dict(zip(keys, key, strict=True))
             | {"true": rows["true"].iloc[0]}
-            | _means(rows, ("found", "debiased"), confidence)
+            | _means(rows, ("line", "found", "debiased"), confidence)
             | {"n_holds": int(rows["holds"].sum()), "n_seeds": len(rows)}
             for key, rows in tables["exponents"].groupby(keys, sort=False)
         ]

@@ -7,7 +7,7 @@ Shapes: m ranks.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -81,6 +81,33 @@ def fit_zipf(counts: ArrayLike, confidence: float = 0.9) -> Interval:
 def count_sizes(names: NDArray[np.int64], n: int) -> NDArray[np.int64]:
     """Count members of clusters 0..n-1 and sort the counts: the largest first, shape (n,)."""
     return np.sort(np.bincount(names, minlength=n))[::-1]
+
+
+def fit_line_to_envelope(curves: Sequence[NDArray[np.int64]]) -> float:
+    """Fit a line to the upper envelope of rank-frequency curves, as the paper reads an exponent.
+
+    For comparison: what it gives hardly depends on the exponent, as the null of equal frequencies shows.
+
+    Parameters
+    ----------
+    curves : sequence of ndarray of int64, shape (m,)
+        Sizes of clusters, the largest first, for several numbers of clusters m.
+
+    Returns
+    -------
+    float
+        Minus the least-squares slope of log size on log rank, over all ranks.
+
+    References
+    ----------
+    Michaud et al. (2023), arXiv:2303.13506, section 5.
+    """
+    envelope = np.zeros(max(map(len, curves)))
+    for sizes in curves:
+        envelope[: sizes.size] = np.maximum(envelope[: sizes.size], sizes)
+    seen = envelope > 0
+    log_rank = np.log(np.arange(1, envelope.size + 1))[seen]
+    return float(-np.polyfit(log_rank, np.log(envelope[seen]), 1)[0])
 
 
 def _log_sum(log_rank: NDArray[np.float64], z: float) -> float:

@@ -30,14 +30,17 @@ def plot_similarity(data: Clusters, ax: Axes | None = None) -> Axes:
     ax = ax or style.new_axes(height=3.3)
     order = np.lexsort((data.subtask, data.cluster))
     order = order[:: max(1, -(-order.size // _SHOWN))]
+    shown = data.affinity[np.ix_(order, order)]
+    # Affinities of two samples hardly ever come near 1, but with themselves, and some never to 0.
+    low, high = np.percentile(shown[~np.eye(len(shown), dtype=bool)], [1, 99])
     image = ax.imshow(
-        data.affinity[np.ix_(order, order)], cmap=style.LOSS_COLORS, vmin=0, vmax=1, interpolation="nearest"
+        shown, cmap=style.LOSS_COLORS, vmin=low, vmax=max(high, low + 1e-6), interpolation="nearest"
     )
     ends = np.flatnonzero(np.diff(data.cluster[order])) + 0.5
     ax.hlines(ends, -0.5, order.size - 0.5, color="white", linewidth=0.3)
     ax.vlines(ends, -0.5, order.size - 0.5, color="white", linewidth=0.3)
     ax.set(xlabel="sample, by cluster", ylabel="sample, by cluster", xticks=[], yticks=[])
-    ax.figure.colorbar(image, ax=ax, label="affinity", shrink=0.85)
+    ax.figure.colorbar(image, ax=ax, label="affinity", shrink=0.85, extend="both")
     return ax
 
 

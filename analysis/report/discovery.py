@@ -17,7 +17,7 @@ _OF = {
     "input": "input instead",
     "bits": "bits alone instead",
     "untrained": "gradients at step 0",
-    "all": "of all subtasks, learned or not",
+    "all": "of all subtasks",
     "low_loss": "of samples of low loss",
 }
 
@@ -54,12 +54,18 @@ def render_discovery(headline: str, tables: dict[str, pd.DataFrame], console: Co
         said = f"{_span(clusters)} clusters, with which ARI is {ari} and the exponent {exponent}"
         console.print(Text(f"  The largest eigengap says {said}."))
     console.print()
-    console.print(Text("Zipf exponents, debiased by samples of known ones", style="bold"))
-    table = _table("", "", "found", "debiased", "true", "interval holds it")
+    console.print(
+        Text(
+            "Zipf exponents: by a line as in the paper, by likelihood, and debiased by samples of known ones",
+            style="bold",
+        )
+    )
+    table = _table("", "", "line", "found", "debiased", "true", "interval holds it")
     for _, row in tables["recovered"].iterrows():
         table.add_row(
             row["affinity"],
             _OF[row["of"]].strip(),
+            f"{row['line']:.2f}",
             f"{row['found']:.2f}",
             _interval(row, "debiased"),
             f"{row['true']:.2f}",

@@ -199,6 +199,8 @@ _SCORES = {
     "exponent_of_truth": ("the same of the sizes of the true subtasks in the sample", "1"),
 }
 
+_LINE = "exponent by a line through the envelope of rank-frequency curves, as the paper reads it"
+
 DISCOVERY: dict[str, dict[str, tuple[str, str]]] = {
     "scores": {
         **_DISCOVERY_KEYS,
@@ -218,6 +220,7 @@ DISCOVERY: dict[str, dict[str, tuple[str, str]]] = {
     "exponents": {
         **_DISCOVERY_KEYS,
         "of": _OF,
+        "line": (_LINE, "1"),
         "found": _SCORES["exponent"],
         "debiased": ("true exponent that gives what was found, by samples of known ones", "1"),
         "debiased_lower": ("lower end of the interval of debiased; 0 may be farther down", "1"),
@@ -244,6 +247,7 @@ DISCOVERY: dict[str, dict[str, tuple[str, str]]] = {
         "affinity": _DISCOVERY_KEYS["affinity"],
         "of": _OF,
         "true": ("true Zipf exponent, 1 + α", "1"),
+        **_interval("line", _LINE, "1"),
         **_interval("found", _SCORES["exponent"][0], "1"),
         **_interval("debiased", "true exponent that gives what was found", "1"),
         "n_holds": ("networks whose own interval of the debiased exponent holds the true one", "networks"),
