@@ -189,7 +189,9 @@ class TestLinks:
         assert not place.is_symlink()
         assert RunDirectory(copied).pending() == []
 
-    @pytest.mark.parametrize(("command", "name"), [("analyze", "analysis"), ("figures", "figures")])
+    @pytest.mark.parametrize(
+        ("command", "name"), [("analyze", "analysis"), ("figures", "figures"), ("discover", "discovery")]
+    )
     def test_in_place_of_a_folder_of_results(self, copied, outside, command, name):
         (copied / name).symlink_to(outside, target_is_directory=True)
         before = contents(outside)
