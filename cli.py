@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from quanta.analysis.commands import analyze, figures, simulate
+from quanta.analysis.commands import analyze, discover, figures, simulate
 from quanta.analysis.fits.errors import NoEstimate
 from quanta.commands import (
     EXIT_UNITS_FAILED,
@@ -155,7 +155,7 @@ def demo(ctx: click.Context, out: Path, device: str) -> None:
         sys.exit(EXIT_UNITS_FAILED)
 
 
-for command in (generate, train, status, verify, simulate, analyze, figures, demo):
+for command in (generate, train, status, verify, simulate, analyze, figures, discover, demo):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -1,7 +1,13 @@
 from .axes import ALPHA, RESOURCES, Axis, D, K, N, S, Trace
+from .discovery.calibration import Calibration, calibrate, debias
+from .discovery.clusters import cluster, eigengap
+from .discovery.network import Clusters, Discovery, Law, discover
+from .discovery.scores import Scores, score
+from .discovery.zipf import fit_zipf
 from .figures.beta import plot_beta
 from .figures.budget import plot_budget, plot_exponent_parts
 from .figures.count import plot_count
+from .figures.discovery import plot_contingency, plot_rank_frequency, plot_similarity
 from .figures.drops import plot_drops, plot_drops_by_metric
 from .figures.emergence import plot_emergence_map
 from .figures.expected import expect_loss
@@ -67,10 +73,13 @@ __all__ = [
     "Axis",
     "BrokenPowerLaw",
     "Budget",
+    "Calibration",
     "CensoredFit",
     "Claim",
+    "Clusters",
     "CountFit",
     "D",
+    "Discovery",
     "Domino",
     "Drops",
     "Exponent",
@@ -80,6 +89,7 @@ __all__ = [
     "Forecast",
     "Interval",
     "K",
+    "Law",
     "Left",
     "Multilinear",
     "N",
@@ -94,6 +104,7 @@ __all__ = [
     "S",
     "ScalingCurve",
     "ScalingFit",
+    "Scores",
     "Smooth",
     "Spectral",
     "Statistics",
@@ -106,11 +117,16 @@ __all__ = [
     "agreement_between_seeds",
     "agreement_between_widths",
     "audit_windows",
+    "calibrate",
+    "cluster",
     "compare_models",
     "concordance",
     "consensus_order",
     "count_from_threshold",
     "count_learned",
+    "debias",
+    "discover",
+    "eigengap",
     "expect_loss",
     "expected_concordance",
     "expected_exponents",
@@ -119,6 +135,7 @@ __all__ = [
     "fit_count_power_law",
     "fit_power_law",
     "fit_scaling",
+    "fit_zipf",
     "forecast",
     "hold_out_largest",
     "ideal_loss",
@@ -135,6 +152,7 @@ __all__ = [
     "plot_beta",
     "plot_budget",
     "plot_consensus",
+    "plot_contingency",
     "plot_count",
     "plot_drift",
     "plot_drops",
@@ -146,13 +164,16 @@ __all__ = [
     "plot_learning_times",
     "plot_loss",
     "plot_q_sequence",
+    "plot_rank_frequency",
     "plot_scaling_fits",
+    "plot_similarity",
     "plot_windows",
     "prefix_score",
     "profile_interval",
     "render",
     "render_details",
     "save_figures",
+    "score",
     "select",
     "simulate",
     "simulate_like",

@@ -1,4 +1,4 @@
-"""The door to the analysis: `quanta simulate`, `analyze` and `figures`."""
+"""The door to the analysis: `quanta simulate`, `analyze`, `figures` and `discover`."""
 
 import json
 import sys
@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from quanta.analysis.sources import USUAL, At, check_owner, load_slice, slice_options
+from quanta.analysis.sources import (
+    USUAL,
+    At,
+    at_option,
+    check_owner,
+    choose_units,
+    load_slice,
+    slice_options,
+    tau_option,
+)
 from quanta.tasks.terminal import (
     PathType,
     RealRange,
@@ -128,16 +137,19 @@ def simulate(
     echo(out)
 
 
-@click.command(short_help="Check whether the loss follows from the count.")
-@click.argument("path", type=PathType(exists=True))
-@slice_options
-@click.option(
+_confidence_option = click.option(
     "--confidence",
     type=RealRange(0, 1, min_open=True, max_open=True),
     default=USUAL["confidence"],
     show_default=True,
     help="Nominal coverage of the intervals.",
 )
+
+
+@click.command(short_help="Check whether the loss follows from the count.")
+@click.argument("path", type=PathType(exists=True))
+@slice_options
+@_confidence_option
 @click.option(
     "--seed",
     type=WholeRange(min=0),
@@ -179,7 +191,7 @@ def analyze(
     if as_json and details:
         raise click.UsageError("--json and --details exclude each other")
     curves, source = load_slice(path, at)
-    settings = {"tau": tau, "confidence": confidence, "seed": seed}
+    settings: dict[str, Any] = {"tau": tau, "confidence": confidence, "seed": seed}
     folder = out
     if out is not None:
         check_owner(out / "verdict.json", source.to_dict() | settings)
@@ -214,10 +226,15 @@ def analyze(
 def _store(record: dict[str, Any], tables: "dict[str, pd.DataFrame]", folder: Path) -> None:
     """Write the verdict and all tables to a folder, and what their columns mean."""
     from quanta.analysis.verdict.columns import tabulate_columns
-    from quanta.tasks.atomic import atomic_write
 
     _write_json(folder / "verdict.json", record)
-    for name, table in (tables | {"columns": tabulate_columns()}).items():
+    _write_tables(tables | {"columns": tabulate_columns()}, folder)
+
+
+def _write_tables(tables: "dict[str, pd.DataFrame]", folder: Path) -> None:
+    from quanta.tasks.atomic import atomic_write
+
+    for name, table in tables.items():
         with atomic_write(folder / f"{name}.csv") as file:
             table.to_csv(file, index=False)
 
@@ -274,3 +291,113 @@ def figures(
     _write_json(folder / "figures.json", {"schema": 1, **said})
     for file in drawn:
         echo(file)
+
+
+_USUAL_DISCOVERY: dict[str, Any] = USUAL | {
+    "width": None,
+    "samples": 1000,
+    "affinity": "angular+cos4",
+    "embedding": False,
+}
+
+
+@click.command(short_help="Find quanta from gradients.")
+@click.argument("path", type=PathType(exists=True, file_okay=False))
+@tau_option
+@at_option
+@click.option("--width", type=WholeRange(1), help="Which networks.  [default: the widest]")
+@click.option(
+    "--samples",
+    type=WholeRange(3, 20_000),
+    default=_USUAL_DISCOVERY["samples"],
+    show_default=True,
+    help="Samples to cluster; memory and time grow as their square and cube.",
+)
+@click.option(
+    "--affinity",
+    "affinities",
+    type=click.Choice(["angular", "abs", "elementwise", "cos4"]),
+    multiple=True,
+    default=_USUAL_DISCOVERY["affinity"].split("+"),
+    show_default=True,
+    help="How alike two samples are, from the cosine of their gradients; may be repeated.",
+)
+@click.option(
+    "--embedding",
+    is_flag=True,
+    help="Count the weights of the subtask code too, whose gradients hold the answer.",
+)
+@_confidence_option
+@click.option(
+    "--seed",
+    type=WholeRange(min=0),
+    default=USUAL["seed"],
+    show_default=True,
+    help="Of samples and clusters.",
+)
+@click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="Where to compute gradients; auto is CUDA if there is one.",
+)
+@click.option("--out", type=PathType(file_okay=False), help="Folder.  [default: PATH/discovery]")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def discover(
+    path: Path,
+    tau: float,
+    at: At,
+    width: int | None,
+    samples: int,
+    affinities: tuple[str, ...],
+    embedding: bool,
+    confidence: float,
+    seed: int,
+    device: str,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Cluster samples by gradients of the trained networks in PATH, and hold clusters against subtasks.
+
+    PATH is a run directory, of which every seed that is done is looked at. What of the agreement, and of the
+    exponent of the clusters' sizes, is due to gradients is seen from the nulls beside it. Writes tables,
+    figures of the first seed and discovery.json to its folder discovery/, or to one below for what is not as
+    usual.
+    """
+    from quanta.analysis.figures.gallery import save_discovery
+    from quanta.analysis.probing import discover_units, find_width
+    from quanta.analysis.report.discovery import render_discovery
+    from quanta.analysis.verdict.columns import DISCOVERY, tabulate_columns
+
+    affinities = tuple(dict.fromkeys(affinities))
+    run, units, source = choose_units(path, at)
+    settings: dict[str, Any] = {
+        "tau": tau,
+        "confidence": confidence,
+        "seed": seed,
+        "samples": samples,
+        "embedding": embedding,
+    }
+    settings |= {"width": find_width(run, width), "affinity": "+".join(affinities)}
+    said = source.to_dict() | settings
+    if out is not None:
+        check_owner(out / "discovery.json", said)
+    folder = out or source.folder("discovery", _USUAL_DISCOVERY, **settings | {"width": width})
+    found, tables = discover_units(run, units, device, settings)
+    networks = "1 network" if len(found) == 1 else f"{len(found)} networks"
+    headline = (
+        f"{run.study.name}: quanta of {networks} of width {settings['width']}, {samples} samples each; "
+        f"intervals: {100 * confidence:g}%, Student over seeds"
+    )
+    learned = {str(number): (one.learned + 1).tolist() for number, one in found.items()}
+    record = {"schema": 1, "study": run.study.name, **said, "learned": learned}
+    record |= {name: json.loads(tables[name].to_json(orient="records")) for name in ("summary", "recovered")}
+    _write_json(folder / "discovery.json", record)
+    _write_tables(tables | {"columns": tabulate_columns(DISCOVERY)}, folder)
+    first = next(iter(found))
+    save_discovery(found[first], folder, f"{source.describe(tau)}, seed={first}")
+    if as_json:
+        echo_json(record)
+    else:
+        echo_rich(lambda console: render_discovery(headline, tables, console))

@@ -17,7 +17,7 @@ from quanta.tasks.terminal import AssignmentType, RealRange, note
 if TYPE_CHECKING:
     import xarray as xr
 
-    from quanta import RunDirectory
+    from quanta import RunDirectory, UnitSpec
 
 AXES: dict[str, Mapping[str, float]] = {
     ALPHA.name: ALPHA.words,
@@ -68,6 +68,24 @@ def _say(axis: str, value: float) -> str:
     return "nan" if found is None else str(found)
 
 
+tau_option = click.option(
+    "--tau",
+    type=RealRange(0, 1, min_open=True, max_open=True),
+    default=USUAL["tau"],
+    show_default=True,
+    help="Share of chance below which a subtask is learned.",
+)
+
+at_option = click.option(
+    "--at",
+    type=AssignmentType(),
+    multiple=True,
+    metavar="AXIS=VALUE",
+    callback=_parse_at,
+    help="Which slice, if there are several, e.g. alpha=0.4, alpha=uniform or n_train=online.",
+)
+
+
 def slice_options(command: Callable[..., None]) -> Callable[..., None]:
     """Options of every command over a slice."""
 
@@ -81,21 +99,8 @@ def slice_options(command: Callable[..., None]) -> Callable[..., None]:
     for option in (
         click.option("--alpha", multiple=True, hidden=True, callback=_parse_old),
         click.option("--n-train", multiple=True, hidden=True, callback=_parse_old),
-        click.option(
-            "--tau",
-            type=RealRange(0, 1, min_open=True, max_open=True),
-            default=USUAL["tau"],
-            show_default=True,
-            help="Share of chance below which a subtask is learned.",
-        ),
-        click.option(
-            "--at",
-            type=AssignmentType(),
-            multiple=True,
-            metavar="AXIS=VALUE",
-            callback=_parse_at,
-            help="Which slice, if there are several, e.g. alpha=0.4, alpha=uniform or n_train=online.",
-        ),
+        tau_option,
+        at_option,
     ):
         with_old_names = option(with_old_names)
     return with_old_names
@@ -120,14 +125,14 @@ class Source:
         values = [f"{axis}={_say(axis, value)}" for axis, value in self.slice.items()]
         return ", ".join([self.path.name, *values, f"tau={tau!r}"])
 
-    def folder(self, kind: str, **settings: float) -> Path:
+    def folder(self, kind: str, usual: Mapping[str, Any] = USUAL, **settings: Any) -> Path:
         """Where results go: into their run directory, or beside their file, and not over others.
 
         The folder names what is not set as usual, as it does a slice that is not alone.
         """
         from quanta.store.run_directory import inside
 
-        name = "_".join(self.told + [f"{k}={value!r}" for k, value in settings.items() if value != USUAL[k]])
+        name = "_".join(self.told + [f"{k}={value}" for k, value in settings.items() if value != usual[k]])
         below = [kind] if self.path.is_dir() else [kind, self.path.name.removesuffix(".nc")]
         parent = self.path if self.path.is_dir() else self.path.parent
         return inside(parent, *below, *([name] if name else []))
@@ -186,6 +191,25 @@ def load_slice(path: Path, at: At) -> "tuple[xr.Dataset, Source]":
     return select(curves, chosen["alpha"], chosen.get("n_train")), Source(path, chosen, told)
 
 
+def choose_units(path: Path, at: At) -> "tuple[RunDirectory, list[UnitSpec], Source]":
+    """Choose the units of a run directory that are done at one place of all axes but the seed."""
+    from quanta import RunDirectory
+
+    asked = dict(at)
+    if len(asked) < len(at):
+        raise click.UsageError("--at must choose a value of each axis once")
+    run = RunDirectory(path)
+    there = _axes_of_run(run)
+    chosen = {axis: _choose(axis, there[axis], asked.get(axis)) for axis in AXES}
+    units = [unit for unit in run.study.units() if {axis: _place(unit)[axis] for axis in AXES} == chosen]
+    pending = run.pending(units)
+    if len(pending) == len(units):
+        raise click.ClickException(f"{path}: none of the {len(units)} units that are asked for is done")
+    _tell_missing({"units_missing": len(pending), "missing_units": " ".join(unit.id for unit in pending)})
+    told = [f"{axis}={_say(axis, value)}" for axis, value in chosen.items() if len(there[axis]) > 1]
+    return run, [unit for unit in units if unit not in pending], Source(path, chosen, told)
+
+
 def _axes_of(curves: "xr.Dataset") -> dict[str, list[float]]:
     """List what there is on each axis in curves."""
     return {
@@ -197,8 +221,12 @@ def _axes_of(curves: "xr.Dataset") -> dict[str, list[float]]:
 
 def _axes_of_run(run: "RunDirectory") -> dict[str, list[float]]:
     """List what there is on each axis of the study of a run directory, be it trained or not."""
-    places = [unit.coordinates | {"n_subtasks": unit.task.n_subtasks} for unit in run.study.units()]
+    places = [_place(unit) for unit in run.study.units()]
     return {axis: sorted({place[axis] for place in places}) for axis in AXES}
+
+
+def _place(unit: "UnitSpec") -> dict[str, Any]:
+    return unit.coordinates | {"n_subtasks": unit.task.n_subtasks}
 
 
 def _choose(axis: str, values: list[float], asked: float | None) -> float:

@@ -16,7 +16,9 @@ from .study.spec import StudySpec, UnitSpec, load_study, shipped_studies
 from .sweep.units import SweepResult, find_pending, run_sweep
 from .tasks.errors import QuantaError
 from .training.device import resolve_device
+from .training.gradients import GradientError, compute_gram, compute_gram_of_module
 from .training.population import Population, count_parameters
+from .training.probe import Probe
 from .training.trainer import DivergedError, TrainedUnit, Trainer, train_unit
 
 __all__ = [
@@ -24,10 +26,12 @@ __all__ = [
     "Damage",
     "DivergedError",
     "EvaluationSpec",
+    "GradientError",
     "LockedError",
     "Manifest",
     "Population",
     "PopulationSpec",
+    "Probe",
     "QuantaError",
     "RunDirectory",
     "Slice",
@@ -44,6 +48,8 @@ __all__ = [
     "__version__",
     "as_curves",
     "combine",
+    "compute_gram",
+    "compute_gram_of_module",
     "count_parameters",
     "curves_from_table",
     "find_pending",

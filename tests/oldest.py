@@ -13,6 +13,7 @@ COMMANDS = (
     ("verify", "run"),
     ("analyze", "run", "--details"),
     ("figures", "run"),
+    ("discover", "run", "--samples", "200"),
     ("simulate", "ideal", "--out", "ideal.nc"),
     ("analyze", "ideal.nc", "--json"),
     ("figures", "ideal.nc", "--format", "pdf"),

@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[1]
 # The benchmarks are not installed: they are run from the root of the repository, and so is this.
 sys.path.insert(0, str(ROOT))
 competitors = importlib.import_module("benchmarks.competitors")
+gradients = importlib.import_module("benchmarks.gradients")
 gpu = importlib.import_module("benchmarks.gpu")
 measure = importlib.import_module("benchmarks.measure")
 report = importlib.import_module("benchmarks.report")
@@ -346,3 +347,18 @@ def test_without_a_gpu_there_is_no_report(tmp_path):
     result = CliRunner().invoke(gpu.main, [str(tmp_path / "report.md")])
     assert (result.exit_code, list(tmp_path.iterdir())) == (1, [])
     assert "torch finds no CUDA device here" in result.output
+
+
+class TestGradients:
+    def test_measures_what_it_says(self):
+        found = gradients.measure_gram(60, 8, 2)
+        assert found["min"] <= found["ratio"] <= found["max"]
+        assert 0 < found["peak"] < 64
+        assert gradients.measure_clustering(60, 4) > 0
+
+    def test_prints_all_of_it(self):
+        options = ["--samples", "200", "--width", "8", "--rounds", "1", "--threads", "1"]
+        result = CliRunner().invoke(gradients.main, options)
+        assert result.exit_code == 0, result.output
+        for said in ("ratio", "peak", "clustering of 40 samples in 16"):
+            assert said in result.output

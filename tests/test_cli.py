@@ -16,7 +16,7 @@ from quanta.store.run_directory import RunDirectory, StoreError
 from quanta.tasks.config import ConfigError
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = ["generate", "train", "status", "verify", "simulate", "analyze", "figures", "demo"]
+COMMANDS = ["generate", "train", "status", "verify", "simulate", "analyze", "figures", "discover", "demo"]
 
 
 class TestMain:

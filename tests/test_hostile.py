@@ -177,7 +177,7 @@ class TestLinks:
         for command in (("status",), ("verify",), ("analyze",), ("train", tiny_toml, "--out")):
             run(*command, copied, exit_code=0)
 
-    @pytest.mark.parametrize("name", ["units", "unit", "analysis", "figures"])
+    @pytest.mark.parametrize("name", ["units", "unit", "analysis", "figures", "discovery"])
     def test_overwrite_deletes_the_link_alone(self, copied, tiny_toml, unit, outside, name):
         place = RunDirectory(copied).folder(unit) if name == "unit" else copied / name
         if place.exists():
@@ -189,7 +189,9 @@ class TestLinks:
         assert not place.is_symlink()
         assert RunDirectory(copied).pending() == []
 
-    @pytest.mark.parametrize(("command", "name"), [("analyze", "analysis"), ("figures", "figures")])
+    @pytest.mark.parametrize(
+        ("command", "name"), [("analyze", "analysis"), ("figures", "figures"), ("discover", "discovery")]
+    )
     def test_in_place_of_a_folder_of_results(self, copied, outside, command, name):
         (copied / name).symlink_to(outside, target_is_directory=True)
         before = contents(outside)

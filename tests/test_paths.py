@@ -57,7 +57,7 @@ def test_paths_of_every_command_are_of_one_type():
         if isinstance(parameter.type, click.Path)
         or {"out", "path", "study", "tls_ca_file"} & {parameter.name}
     ]
-    assert len(types) == 5 + 5 + 1 + 3  # PATH, --out, STUDY, --tls-...
+    assert len(types) == 6 + 6 + 1 + 3  # PATH, --out, STUDY, --tls-...
     assert all(isinstance(one, PathType) for one in types)
 
 

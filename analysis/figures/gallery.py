@@ -9,11 +9,13 @@ from typing import cast, get_args
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from quanta.analysis.discovery.network import Clusters, Discovery
 from quanta.analysis.figures import style
 from quanta.analysis.figures.beta import plot_beta
 from quanta.analysis.figures.budget import plot_budget, plot_exponent_parts
 from quanta.analysis.figures.count import plot_count
 from quanta.analysis.figures.data import Data, measured
+from quanta.analysis.figures.discovery import plot_contingency, plot_rank_frequency, plot_similarity
 from quanta.analysis.figures.drops import plot_drops, plot_drops_by_metric
 from quanta.analysis.figures.emergence import plot_emergence_map
 from quanta.analysis.figures.expected import expect_loss
@@ -109,4 +111,36 @@ def save_figures(
         figure = drawn if isinstance(drawn, Figure) else cast(Figure, drawn.figure)
         paths.append(Path(folder) / f"{name}.{format}")
         style.write(figure, paths[-1], format, description)
+    return paths
+
+
+OF_NETWORK: dict[str, Callable[[Clusters], Axes]] = {
+    "similarity": plot_similarity,
+    "contingency": plot_contingency,
+    "rank_frequency": plot_rank_frequency,
+}
+
+
+@own_errors()
+def save_discovery(found: Discovery, folder: str | os.PathLike[str], description: str = "") -> list[Path]:
+    """Draw and write the figures of quanta found in one network, one of each kind for each affinity.
+
+    Parameters
+    ----------
+    found : Discovery
+    folder : path-like
+        Made if it is not there.
+    description : str, optional
+        What they are of, for the metadata of their files.
+
+    Returns
+    -------
+    list of Path
+        PNG files, such as ``similarity_cos4.png``.
+    """
+    paths = []
+    for affinity, clusters in found.clusters.items():
+        for name, draw in OF_NETWORK.items():
+            paths.append(Path(folder) / f"{name}_{affinity}.png")
+            style.write(cast(Figure, draw(clusters).figure), paths[-1], "png", description)
     return paths

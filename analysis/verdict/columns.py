@@ -1,5 +1,7 @@
 """What every column of the tables beside a verdict means, for whoever reads them with other tools."""
 
+from collections.abc import Mapping
+
 import pandas as pd
 
 from quanta.analysis.learned.budget import PARTS
@@ -171,8 +173,97 @@ COLUMNS: dict[str, dict[str, tuple[str, str]]] = {
 """Table to column to meaning and unit; "1" where there is none."""
 
 
-def tabulate_columns() -> pd.DataFrame:
-    """Tabulate what every column of `quanta.analysis.tabulate` means.
+_DISCOVERY_KEYS = {
+    "seed": _KEYS["seed"],
+    "affinity": ("how alike two samples are, from the cosine of their gradients", "name"),
+}
+
+_OF = (
+    "what was clustered: gradients; equal: gradients at equal frequencies; shuffled: gradients, held "
+    "against shuffled subtasks; hidden, input, bits: activations of the last hidden layer, the input, the "
+    "bits alone; untrained: gradients at step 0; all: gradients of all subtasks; low_loss: of those samples "
+    "below 0.1 nat",
+    "name",
+)
+
+_AGREEMENT = {
+    "ari": ("adjusted Rand index of clusters and subtasks", "1"),
+    "ami": ("adjusted mutual information of clusters and subtasks", "1"),
+    "v": ("V-measure of clusters and subtasks", "1"),
+}
+
+_SCORES = {
+    **_AGREEMENT,
+    "ari_by_label": ("adjusted Rand index of clusters and subtasks with their labels", "1"),
+    "exponent": ("Zipf exponent of the sizes of clusters, by maximum likelihood", "1"),
+    "exponent_of_truth": ("the same of the sizes of the true subtasks in the sample", "1"),
+}
+
+_LINE = "exponent by a line through the envelope of rank-frequency curves, as the paper reads it"
+
+DISCOVERY: dict[str, dict[str, tuple[str, str]]] = {
+    "scores": {
+        **_DISCOVERY_KEYS,
+        "of": _OF,
+        "n_clusters": ("number of clusters", "clusters"),
+        **_SCORES,
+        "exponent_lower": ("lower end of the interval of exponent, as if clusters were drawn by it", "1"),
+        "exponent_upper": ("upper end of the interval of exponent, as if clusters were drawn by it", "1"),
+    },
+    "sweep": {
+        **_DISCOVERY_KEYS,
+        "n_clusters": ("number of clusters", "clusters"),
+        "chosen_by": ("why this number: truth (subtasks learned), eigengap (the largest) or sweep", "name"),
+        **_AGREEMENT,
+        "exponent": _SCORES["exponent"],
+    },
+    "exponents": {
+        **_DISCOVERY_KEYS,
+        "of": _OF,
+        "line": (_LINE, "1"),
+        "found": _SCORES["exponent"],
+        "debiased": ("true exponent that gives what was found, by samples of known ones", "1"),
+        "debiased_lower": ("lower end of the interval of debiased; 0 may be farther down", "1"),
+        "debiased_upper": ("upper end of the interval of debiased; 3 may be farther up", "1"),
+        "true": ("true Zipf exponent, 1 + α", "1"),
+        "holds": ("whether the interval holds it", "True or False"),
+    },
+    "calibration": {
+        **_DISCOVERY_KEYS,
+        "true": ("true Zipf exponent of a simulated sample", "1"),
+        "found": _SCORES["exponent"],
+    },
+    "summary": {
+        "affinity": _DISCOVERY_KEYS["affinity"],
+        "of": _OF,
+        **{
+            name: described
+            for measured, (meaning, unit) in _SCORES.items()
+            for name, described in _interval(measured, meaning, unit).items()
+        },
+        "n_seeds": ("networks", "networks"),
+    },
+    "recovered": {
+        "affinity": _DISCOVERY_KEYS["affinity"],
+        "of": _OF,
+        "true": ("true Zipf exponent, 1 + α", "1"),
+        **_interval("line", _LINE, "1"),
+        **_interval("found", _SCORES["exponent"][0], "1"),
+        **_interval("debiased", "true exponent that gives what was found", "1"),
+        "n_holds": ("networks whose own interval of the debiased exponent holds the true one", "networks"),
+        "n_seeds": ("networks", "networks"),
+    },
+}
+"""The same of the tables of `quanta discover`."""
+
+
+def tabulate_columns(tables: Mapping[str, dict[str, tuple[str, str]]] = COLUMNS) -> pd.DataFrame:
+    """Tabulate what every column of tables means.
+
+    Parameters
+    ----------
+    tables : mapping
+        `COLUMNS` of `quanta.analysis.tabulate`, or `DISCOVERY`.
 
     Returns
     -------
@@ -181,7 +272,7 @@ def tabulate_columns() -> pd.DataFrame:
     """
     rows = [
         {"table": table, "column": column, "meaning": meaning, "unit": unit}
-        for table, columns in COLUMNS.items()
+        for table, columns in tables.items()
         for column, (meaning, unit) in columns.items()
     ]
     return pd.DataFrame(rows)

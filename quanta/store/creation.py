@@ -12,7 +12,7 @@ from quanta.study.spec import StudySpec
 from quanta.tasks.atomic import atomic_write, is_temporary
 from quanta.tasks.config import Config, ConfigError, read_text
 
-_DERIVED = ("units", "analysis", "figures")
+_DERIVED = ("units", "analysis", "figures", "discovery")
 _LOCK = ".study.lock"
 """Held by whoever makes a run directory, or adds to its study."""
 

@@ -63,7 +63,8 @@ class RunDirectory:
             has the values of both.
         study : StudySpec
         overwrite : bool, default False
-            Delete the units, analysis and figures of a run directory that is there, if nobody trains a unit.
+            Delete the units of a run directory that is there and all that was made of them, if nobody trains
+            a unit.
 
         Returns
         -------

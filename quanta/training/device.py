@@ -5,9 +5,9 @@ import os
 import platform
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -155,19 +155,24 @@ def own_settings() -> Iterator[None]:
         yield
 
 
-@contextmanager
-def own_products(unit: UnitSpec, device: torch.device) -> Iterator[None]:
-    """Let factors be rounded as the unit asks, whatever others have set.
+def own_products(unit: UnitSpec, device: torch.device) -> AbstractContextManager[None]:
+    """Let factors be rounded as the unit asks, whatever is set: to TensorFloat-32 on CUDA, or not at all."""
+    is_rounded = device.type == "cuda" and unit.training.precision == "tf32"
+    return round_factors("tf32" if is_rounded else "ieee")
 
-    That is to TensorFloat-32 on CUDA, or not at all. It is set library by library: torch refuses to read its
-    precision of all products where somebody has set that of one.
+
+@contextmanager
+def round_factors(precision: Literal["tf32", "ieee"]) -> Iterator[None]:
+    """Let the factors of products be rounded to TensorFloat-32, or not at all ("ieee"), whatever is set.
+
+    It is set library by library: torch refuses to read its precision of all products where somebody has set
+    that of one.
     """
     mkldnn: Any = torch.backends.mkldnn  # its attributes are unknown to its annotations
     settings = (torch.backends.cuda.matmul, mkldnn.matmul)
     before = [setting.fp32_precision for setting in settings]
-    is_rounded = device.type == "cuda" and unit.training.precision == "tf32"
     for setting in settings:
-        setting.fp32_precision = "tf32" if is_rounded else "ieee"
+        setting.fp32_precision = precision
     try:
         yield
     finally:

@@ -114,7 +114,8 @@ def test_refuses_other_formats(small, tmp_path):
 def test_every_figure_is_public():
     from quanta import analysis
 
-    drawn = [*gallery.OF_SLICE.values(), *(draw for draw, _ in gallery.ALONG.values())]
+    along = (draw for draw, _ in gallery.ALONG.values())
+    drawn = [*gallery.OF_SLICE.values(), *gallery.OF_NETWORK.values(), *along]
     assert all(getattr(analysis, draw.__name__) is draw for draw in drawn)
     public = {name for name in analysis.__all__ if name.startswith("plot_")}
     assert public == {draw.__name__ for draw in drawn} | {"plot_learning_curves"}
