@@ -22,7 +22,7 @@ def memory_size(cgroups: str = CGROUPS, membership: str = MEMBERSHIP) -> int:
     -------
     int
     """
-    shared, _ = shared_memory(cgroups, membership)
+    shared, _ = _least(cgroups, membership)
     soft, _ = resource.getrlimit(resource.RLIMIT_AS)
     return shared if soft == resource.RLIM_INFINITY else min(shared, soft)
 
@@ -43,9 +43,14 @@ def shared_memory(cgroups: str = CGROUPS, membership: str = MEMBERSHIP) -> tuple
     name : str
         The same for all processes that share it, and for no others.
     """
-    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), ""
-    n_bytes, place = min([there, *_group_limits(cgroups, membership)])
+    n_bytes, place = _least(cgroups, membership)
     return n_bytes, f"{socket.gethostname()}:{place}"
+
+
+def _least(cgroups: str, membership: str) -> tuple[int, str]:
+    """Bytes of the memory that is shared, and the folder of the control group that allows no more."""
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), ""
+    return min([there, *_group_limits(cgroups, membership)])
 
 
 def _group_limits(cgroups: str, membership: str) -> Iterator[tuple[int, str]]:

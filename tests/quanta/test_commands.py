@@ -285,8 +285,8 @@ class TestSignals:
         def step(trainer):
             steps.append(trainer.n_steps)
             if len(steps) == 8:
-                os.kill(os.getpid(), number)
-                os.kill(os.getpid(), number)
+                signal.raise_signal(number)
+                signal.raise_signal(number)
                 steps.append("not reached")
             whole(trainer)
 
