@@ -2,21 +2,14 @@
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from quanta.analysis.sources import (
-    USUAL,
-    At,
-    at_option,
-    check_owner,
-    choose_units,
-    load_slice,
-    slice_options,
-    tau_option,
-)
+from quanta.analysis.options import at_option, confidence_option, seed_option, slice_options, tau_option
+from quanta.analysis.sources import USUAL, At, check_owner, choose_units, load_slice
 from quanta.tasks.terminal import (
     PathType,
     RealRange,
@@ -137,26 +130,11 @@ def simulate(
     echo(out)
 
 
-_confidence_option = click.option(
-    "--confidence",
-    type=RealRange(0, 1, min_open=True, max_open=True),
-    default=USUAL["confidence"],
-    show_default=True,
-    help="Nominal coverage of the intervals.",
-)
-
-
 @click.command(short_help="Check whether the loss follows from the count.")
 @click.argument("path", type=PathType(exists=True))
 @slice_options
-@_confidence_option
-@click.option(
-    "--seed",
-    type=WholeRange(min=0),
-    default=USUAL["seed"],
-    show_default=True,
-    help="Of what the theory expects.",
-)
+@confidence_option
+@seed_option("Of what the theory expects.")
 @click.option(
     "--out",
     type=PathType(file_okay=False),
@@ -203,14 +181,7 @@ def analyze(
     record = {"schema": record["schema"], "study": record["study"], **source.to_dict(), **record}
 
     # Before anything is printed: whoever reads may have seen enough after one line.
-    lost = False
-    if folder is not None:
-        try:
-            _store(record, tables, folder)
-        except OSError as error:
-            lost = True
-            hint = "; --out names another folder" if out is None else ""
-            note(f"the tables are not kept, for {folder} cannot be written ({error.strerror}){hint}")
+    is_kept = folder is None or _keep(lambda: _store(record, tables, folder), folder, out)
     if as_json:
         echo_json(record)
     else:
@@ -219,8 +190,19 @@ def analyze(
     asked = [verdict.outcome] * strict + [verdict.questions["count"].outcome] * strict_count
     if any(outcome != "supported" for outcome in asked):
         sys.exit(EXIT_NOT_HELD)
-    if out is not None and lost:
+    if out is not None and not is_kept:
         sys.exit(1)
+
+
+def _keep(write: Callable[[], object], folder: Path, out: Path | None) -> bool:
+    """Write results to a folder; say so where that cannot be, since they are still to be printed."""
+    try:
+        write()
+    except OSError as error:
+        hint = "; --out names another folder" if out is None else ""
+        note(f"the results are not kept, for {folder} cannot be written ({error.strerror}){hint}")
+        return False
+    return True
 
 
 def _store(record: dict[str, Any], tables: "dict[str, pd.DataFrame]", folder: Path) -> None:
@@ -327,14 +309,8 @@ _USUAL_DISCOVERY: dict[str, Any] = USUAL | {
     is_flag=True,
     help="Count the weights of the subtask code too, whose gradients hold the answer.",
 )
-@_confidence_option
-@click.option(
-    "--seed",
-    type=WholeRange(min=0),
-    default=USUAL["seed"],
-    show_default=True,
-    help="Of samples and clusters.",
-)
+@confidence_option
+@seed_option("Of samples and clusters.")
 @click.option(
     "--device",
     type=click.Choice(["auto", "cpu", "cuda"]),
@@ -393,11 +369,17 @@ def discover(
     learned = {str(number): (one.learned + 1).tolist() for number, one in found.items()}
     record = {"schema": 1, "study": run.study.name, **said, "learned": learned}
     record |= {name: json.loads(tables[name].to_json(orient="records")) for name in ("summary", "recovered")}
-    _write_json(folder / "discovery.json", record)
-    _write_tables(tables | {"columns": tabulate_columns(DISCOVERY)}, folder)
     first = next(iter(found))
-    save_discovery(found[first], folder, f"{source.describe(tau)}, seed={first}")
+
+    def store() -> None:
+        _write_json(folder / "discovery.json", record)
+        _write_tables(tables | {"columns": tabulate_columns(DISCOVERY)}, folder)
+        save_discovery(found[first], folder, f"{source.describe(tau)}, seed={first}")
+
+    is_kept = _keep(store, folder, out)
     if as_json:
         echo_json(record)
     else:
         echo_rich(lambda console: render_discovery(headline, tables, console))
+    if out is not None and not is_kept:
+        sys.exit(1)

@@ -1,9 +1,8 @@
 """What a command works on: which slice is chosen, what it is, and whose its results are."""
 
-import functools
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from quanta.study.axes import ALPHA, N_TRAIN
-from quanta.tasks.terminal import AssignmentType, RealRange, note
+from quanta.tasks.terminal import note
 
 # Only click is imported here: `quanta --help` must not wait for xarray.
 if TYPE_CHECKING:
@@ -32,78 +31,10 @@ USUAL: dict[str, float] = {"tau": 0.1, "confidence": 0.9, "seed": 0}
 At = tuple[tuple[str, float], ...]
 
 
-def _parse_at(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> At:
-    return tuple(_parse_choice(*value.partition("=")) for value in values)
-
-
-def _parse_old(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> At:
-    return tuple(_parse_choice(str(parameter.name), "=", value) for value in values)
-
-
-def _parse_choice(axis: str, equals: str, text: str) -> tuple[str, float]:
-    """Take what a study takes as a value, and return the number that Curves hold for it."""
-    from quanta.tasks.config import ConfigError
-    from quanta.tasks.toml import parse_value
-
-    axis, text = axis.strip(), text.strip()
-    if axis not in AXES or not equals:
-        raise click.BadParameter(
-            f"{axis + equals + text!r} is not AXIS=VALUE, where AXIS is one of {', '.join(AXES)}."
-        )
-    words = AXES[axis]
-    try:
-        value = parse_value(text)
-    except ConfigError as error:
-        raise click.BadParameter(f"{axis}: {error}") from None
-    if isinstance(value, str) and value in words:
-        return axis, words[value]
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return axis, float(value)
-    raise click.BadParameter(f"{axis} must be {' or '.join(['a number', *words])}, not {text!r}.")
-
-
-def _say(axis: str, value: float) -> str:
+def say_value(axis: str, value: float) -> str:
     """Write a value of an axis as a study does, and as the names of units do."""
     found = _as_in_study(axis, value)
     return "nan" if found is None else str(found)
-
-
-tau_option = click.option(
-    "--tau",
-    type=RealRange(0, 1, min_open=True, max_open=True),
-    default=USUAL["tau"],
-    show_default=True,
-    help="Share of chance below which a subtask is learned.",
-)
-
-at_option = click.option(
-    "--at",
-    type=AssignmentType(),
-    multiple=True,
-    metavar="AXIS=VALUE",
-    callback=_parse_at,
-    help="Which slice, if there are several, e.g. alpha=0.4, alpha=uniform or n_train=online.",
-)
-
-
-def slice_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Options of every command over a slice."""
-
-    @functools.wraps(command)
-    def with_old_names(*, at: At, alpha: At, n_train: At, **options: Any) -> None:
-        old = alpha + n_train
-        for axis, value in old:
-            note(f"--{axis.replace('_', '-')} will go; --at {axis}={_say(axis, value)} says the same")
-        command(at=at + old, **options)
-
-    for option in (
-        click.option("--alpha", multiple=True, hidden=True, callback=_parse_old),
-        click.option("--n-train", multiple=True, hidden=True, callback=_parse_old),
-        tau_option,
-        at_option,
-    ):
-        with_old_names = option(with_old_names)
-    return with_old_names
 
 
 @dataclass(frozen=True)
@@ -122,7 +53,7 @@ class Source:
 
     def describe(self, tau: float) -> str:
         """Say it in a line that depends on no machine."""
-        values = [f"{axis}={_say(axis, value)}" for axis, value in self.slice.items()]
+        values = [f"{axis}={say_value(axis, value)}" for axis, value in self.slice.items()]
         return ", ".join([self.path.name, *values, f"tau={tau!r}"])
 
     def folder(self, kind: str, usual: Mapping[str, Any] = USUAL, **settings: Any) -> Path:
@@ -187,7 +118,7 @@ def load_slice(path: Path, at: At) -> "tuple[xr.Dataset, Source]":
     if curves is None:  # of which other slices need not be trained, nor fit in memory
         curves = RunDirectory(path).load(alpha=chosen["alpha"], n_subtasks=chosen["n_subtasks"])
     _tell_missing(curves.attrs)
-    told = [f"{axis}={_say(axis, value)}" for axis, value in chosen.items() if len(there[axis]) > 1]
+    told = [f"{axis}={say_value(axis, value)}" for axis, value in chosen.items() if len(there[axis]) > 1]
     return select(curves, chosen["alpha"], chosen.get("n_train")), Source(path, chosen, told)
 
 
@@ -206,7 +137,7 @@ def choose_units(path: Path, at: At) -> "tuple[RunDirectory, list[UnitSpec], Sou
     if len(pending) == len(units):
         raise click.ClickException(f"{path}: none of the {len(units)} units that are asked for is done")
     _tell_missing({"units_missing": len(pending), "missing_units": " ".join(unit.id for unit in pending)})
-    told = [f"{axis}={_say(axis, value)}" for axis, value in chosen.items() if len(there[axis]) > 1]
+    told = [f"{axis}={say_value(axis, value)}" for axis, value in chosen.items() if len(there[axis]) > 1]
     return run, [unit for unit in units if unit not in pending], Source(path, chosen, told)
 
 
@@ -232,13 +163,13 @@ def _place(unit: "UnitSpec") -> dict[str, Any]:
 def _choose(axis: str, values: list[float], asked: float | None) -> float:
     if asked is None and len(values) == 1:
         return values[0]
-    found = ", ".join(_say(axis, value) for value in values)
+    found = ", ".join(say_value(axis, value) for value in values)
     if asked is None:
         raise click.UsageError(f"--at {axis}=VALUE must choose one: there are {found}")
     for value in values:
         if math.isclose(value, asked, rel_tol=1e-9) or (math.isnan(value) and math.isnan(asked)):
             return value
-    raise click.UsageError(f"--at {axis} must be one of {found}, not {_say(axis, asked)}")
+    raise click.UsageError(f"--at {axis} must be one of {found}, not {say_value(axis, asked)}")
 
 
 def _tell_missing(attributes: dict[Any, Any]) -> None:

@@ -56,6 +56,9 @@ class Competitor(ABC):
     def step(self) -> None:
         """Take one optimisation step of every network on a fresh batch, or `steps_a_call` at once."""
 
+    def search(self, clock: Callable[[Callable[[], None]], float]) -> None:  # noqa: B027
+        """Keep what `clock` finds the fastest, where there is a choice."""
+
     @abstractmethod
     def evaluate(self) -> Tensor:
         """Measure the test loss in bits of every network on every subtask, shape (G, K)."""
@@ -274,7 +277,6 @@ class Floor(Competitor):
         self._hidden = torch.zeros(size, total)
 
     def search(self, clock: Callable[[Callable[[], None]], float]) -> None:
-        """Keep the size of slice whose step `clock` finds the fastest."""
         seconds = {}
         for rows in FLOOR_SLICES:
             self.rows = rows

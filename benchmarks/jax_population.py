@@ -50,9 +50,9 @@ class Jax(Competitor):
         self._membership = jnp.asarray(population.membership.numpy())
         names = ("embedding", "weight", "bias", "readout_weight", "readout_bias")
         self.parameters = {name: jnp.array(getattr(population, name).detach().numpy()) for name in names}
-        zeros = {name: jnp.zeros_like(values) for name, values in self.parameters.items()}
-        copies = {name: jnp.zeros_like(values) for name, values in self.parameters.items()}
-        self._state = (self.parameters, zeros, copies, jnp.zeros((), jnp.int32))
+        # Each of its own memory, since that is given away.
+        moments = [jax.tree.map(jnp.zeros_like, self.parameters) for _ in BETAS]
+        self._state = (self.parameters, *moments, jnp.zeros((), jnp.int32))
         self._key = jax.random.key(derive_seed(unit.seed, "data") % 2**31, impl="rbg")
         self._cumulative = jnp.asarray(np.cumsum(task.frequencies)[:-1], jnp.float32)
         self._subsets = jnp.asarray(np.where(task.subsets >= 0, task.subsets, unit.task.n_bits))
@@ -63,7 +63,7 @@ class Jax(Competitor):
                 torch.Generator().manual_seed(derive_seed(unit.seed, "evaluation")),
             )
         )
-        self.use_slices(min(unit.training.batch_size, 2000))
+        self.use_slices(unit.training.batch_size)
 
     def use_slices(self, rows: int) -> None:
         """Compile for slices of a size, which has to divide the batch."""
@@ -72,7 +72,6 @@ class Jax(Competitor):
         self._losses = jax.jit(self._measure)
 
     def search(self, clock: Callable[[Callable[[], None]], float]) -> None:
-        """Keep the size of slice whose step `clock` finds the fastest."""
         size = self.unit.training.batch_size
         seconds = {}
         for rows in [rows for rows in SLICES if size % rows == 0] or [size]:

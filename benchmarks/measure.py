@@ -253,8 +253,7 @@ def summarise_scaling(seconds: dict[int, NDArray[np.float64]]) -> dict[str, Any]
 def _add_size(result: dict[str, Any], size: str, unit: UnitSpec, effort: Effort) -> None:
     competitors = {name: make(unit) for name, make in COMPETITORS.items()}
     for competitor in competitors.values():
-        if hasattr(competitor, "search"):  # the fastest size of slice
-            competitor.search(lambda step: min(clock(step) for _ in range(effort.repeats)))
+        competitor.search(lambda step: min(clock(step) for _ in range(effort.repeats)))
     floor = competitors["floor"]
     assert isinstance(floor, Floor)
     times = time_alternately(competitors | {"sampling": Sampling(unit)}, effort)

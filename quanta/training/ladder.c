@@ -2,8 +2,9 @@
 
    B samples, K subtasks, n bits, G members, H hidden units in all, T threads. The samples are sorted by their
    subtask and cut into T shares; a share is worked on by itself, and what the shares found is added up in their
-   order. The hidden units of a member are cut into blocks of COLUMNS, the last one padded with zeros. What is done with a share is in ladder_tables.h or, with -DTILES, in
-   ladder_tiles.h; here is what goes before and after. Compiled for a REAL (float or double). */
+   order. The hidden units of a member are cut into blocks of COLUMNS, the last one padded with zeros. What is done
+   with a share is in ladder_tables.h or, with -DTILES, in ladder_tiles.h; here is what goes before and after.
+   Compiled for a REAL (float or double). */
 
 #include <pthread.h>
 #include <stdbool.h>

@@ -420,7 +420,7 @@ class TestTables:
         result = run("analyze", copied)
         assert result.stdout.startswith("tiny: count INCONCLUSIVE")
         assert result.stderr == (
-            f"note: the tables are not kept, for {copied / 'analysis'} cannot be written "
+            f"note: the results are not kept, for {copied / 'analysis'} cannot be written "
             f"({os.strerror(number)}); --out names another folder\n"
         )
         # Where they were asked for, they are.

@@ -1,9 +1,12 @@
 """The command, on networks that have learned their subtasks and on those that have not."""
 
 import csv
+import errno
 import json
+import os
 import shutil
 from datetime import datetime
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -41,6 +44,20 @@ def learned(tmp_path_factory):
 def here_learned(learned, tmp_path):
     """A copy of it, to be changed."""
     return shutil.copytree(learned, tmp_path / "learned")
+
+
+def test_what_cannot_be_kept_is_printed_still(run, here_learned, monkeypatch):
+    def refuse(path, *arguments, **options):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    few = ("--samples", 60, "--affinity", "cos4")
+    result = run("discover", here_learned, *few)
+    assert result.stdout.startswith("easy: quanta of 2 networks of width 24, 60 samples each")
+    assert result.stderr.startswith("note: the results are not kept, for ")
+    assert "--out names another folder" in result.stderr
+    asked = run("discover", here_learned, *few, "--out", here_learned / "there", exit_code=1)
+    assert asked.stdout == result.stdout
 
 
 def test_prints_scores_beside_their_nulls(run, here_learned):
