@@ -277,8 +277,11 @@ class TestSignals:
 
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
     def test_a_second_one_stops_at_once(
-        self, run, number, tiny_toml, tiny_study, tmp_path, finished, monkeypatch
+        self, run, number, tiny_toml, tiny_study, tmp_path, finished, monkeypatch, request
     ):
+        # As it is where a person types: what a shell runs in its background begins with Ctrl-C ignored.
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
         out = tmp_path / "run"
         steps = []
 
