@@ -9,7 +9,7 @@ Shapes: B samples, K subtasks, n bits, G networks, H = sum of widths.
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,8 @@ from torch.nn import functional
 from quanta.study.spec import UnitSpec
 from quanta.tasks.seeds import derive_seed
 from quanta.tasks.sparse_parity import Batch
-from quanta.training.device import own_threads
+from quanta.training.capture import STEPS_PER_REPLAY
+from quanta.training.device import own_products, own_threads
 from quanta.training.trainer import Trainer
 
 BITS = 1 / math.log(2)
@@ -37,6 +38,7 @@ class Competitor(ABC):
     Parameters
     ----------
     unit : UnitSpec
+    device : torch.device or str, default "cpu"
 
     Attributes
     ----------
@@ -48,8 +50,9 @@ class Competitor(ABC):
 
     steps_a_call = 1
 
-    def __init__(self, unit: UnitSpec) -> None:
+    def __init__(self, unit: UnitSpec, device: torch.device | str = "cpu") -> None:
         self.unit = unit
+        self.device = torch.device(device)
         self.evaluations_per_step = len(unit.evaluation_steps) / unit.training.steps
 
     @abstractmethod
@@ -63,43 +66,58 @@ class Competitor(ABC):
     def evaluate(self) -> Tensor:
         """Measure the test loss in bits of every network on every subtask, shape (G, K)."""
 
-    def threads(self) -> AbstractContextManager[None]:
-        """Arrange torch's threads as this way wants them; work inside of it."""
-        return nullcontext()
+    def settings(self) -> AbstractContextManager[object]:
+        """Arrange torch's precision, and its threads as this way wants them; work inside of it."""
+        return own_products(self.unit, self.device)
 
 
 class Ours(Competitor):
-    """A step of `quanta.Trainer`, with the threads as `quanta train` arranges them."""
+    """A step of `quanta.Trainer`, with torch as `quanta train` arranges it; on CUDA in graphs."""
 
-    def __init__(self, unit: UnitSpec) -> None:
-        super().__init__(unit)
-        self.trainer = Trainer(unit)
+    def __init__(self, unit: UnitSpec, device: torch.device | str = "cpu") -> None:
+        super().__init__(unit, device)
+        self.trainer = Trainer(unit, device)
+        self.steps_a_call = STEPS_PER_REPLAY if self.device.type == "cuda" else 1
 
     def step(self) -> None:
-        self.trainer.step()
+        self.trainer.advance(self.steps_a_call)
 
     def evaluate(self) -> Tensor:
         return self.trainer.evaluate()["loss"]
 
-    def threads(self) -> AbstractContextManager[None]:
-        return own_threads(self.trainer.population)
+    def settings(self) -> AbstractContextManager[object]:
+        settings = ExitStack()
+        settings.enter_context(own_threads(self.trainer.population))
+        settings.enter_context(super().settings())
+        return settings
+
+
+class Launched(Ours):
+    """Our step on CUDA without graphs, launched kernel by kernel."""
+
+    def __init__(self, unit: UnitSpec, device: torch.device | str = "cpu") -> None:
+        super().__init__(unit, device)
+        self.steps_a_call = 1
+
+    def step(self) -> None:
+        self.trainer.step()
 
 
 class Torch(Ours):
     """Our step as it is where there is no compiler."""
 
-    def __init__(self, unit: UnitSpec) -> None:
-        super().__init__(unit)
+    def __init__(self, unit: UnitSpec, device: torch.device | str = "cpu") -> None:
+        super().__init__(unit, device)
         self.trainer.population._kernel = None
 
 
 class Sampling(Ours):
     """The part of our step that draws the batch."""
 
-    def __init__(self, unit: UnitSpec) -> None:
-        super().__init__(unit)
+    def __init__(self, unit: UnitSpec, device: torch.device | str = "cpu") -> None:
+        super().__init__(unit, device)
         self.evaluations_per_step = 0.0
-        self._data = torch.Generator().manual_seed(derive_seed(unit.seed, "data"))
+        self._data = torch.Generator(self.device).manual_seed(derive_seed(unit.seed, "data"))
 
     def step(self) -> None:
         self.trainer.task.draw_subtasks(self.unit.training.batch_size, self._data)
@@ -109,18 +127,19 @@ class Sampling(Ours):
 class Dense(Competitor):
     """Plain networks on the dense input (B, K + n): one-hot subtask code, then the bits."""
 
-    def __init__(self, unit: UnitSpec) -> None:
-        super().__init__(unit)
-        trainer = Trainer(unit)
+    def __init__(self, unit: UnitSpec, device: torch.device | str = "cpu") -> None:
+        super().__init__(unit, device)
+        trainer = Trainer(unit, device)
         self.task = trainer.task
         self.networks = [trainer.population.member(width) for width in unit.population.widths]
-        self._data = torch.Generator().manual_seed(derive_seed(unit.seed, "data"))
+        self._data = torch.Generator(self.device).manual_seed(derive_seed(unit.seed, "data"))
         self._test_set = self.task.sample_stratified(
             unit.evaluation.samples_per_subtask,
-            torch.Generator().manual_seed(derive_seed(unit.seed, "evaluation")),
+            torch.Generator(self.device).manual_seed(derive_seed(unit.seed, "evaluation")),
         )
         n_inputs = unit.task.n_subtasks + unit.task.n_bits
-        self._inputs = torch.empty(unit.training.batch_size, n_inputs, dtype=trainer.population.weight.dtype)
+        dtype = trainer.population.weight.dtype
+        self._inputs = torch.empty(unit.training.batch_size, n_inputs, dtype=dtype, device=self.device)
 
     def draw(self) -> tuple[Tensor, Tensor]:
         """Draw a batch: input, of shape (B, K + n), and label, int64 of shape (B,)."""
@@ -150,8 +169,8 @@ class Dense(Competitor):
 class Careful(Dense):
     """One network after another, as a careful user of torch writes it."""
 
-    def __init__(self, unit: UnitSpec) -> None:
-        super().__init__(unit)
+    def __init__(self, unit: UnitSpec, device: torch.device | str = "cpu") -> None:
+        super().__init__(unit, device)
         self.optimizers = [self._make_optimizer(network) for network in self.networks]
 
     def _make_optimizer(self, network: nn.Module) -> torch.optim.Optimizer:
@@ -175,8 +194,8 @@ class Published(Careful):
     one forward call a subtask.
     """
 
-    def __init__(self, unit: UnitSpec) -> None:
-        super().__init__(unit)
+    def __init__(self, unit: UnitSpec, device: torch.device | str = "cpu") -> None:
+        super().__init__(unit, device)
         self.evaluations_per_step = 1 / 100
         self._counts = np.random.default_rng(derive_seed(unit.seed, "data"))
 
@@ -186,11 +205,12 @@ class Published(Careful):
     def draw(self) -> tuple[Tensor, Tensor]:
         size, n_subtasks = self.unit.training.batch_size, self.unit.task.n_subtasks
         inputs = torch.zeros_like(self._inputs)
-        label = torch.zeros(size, dtype=torch.int64)
+        label = torch.zeros(size, dtype=torch.int64, device=self.device)
         start = 0
         for subtask, count in enumerate(self._counts.multinomial(size, self.task.frequencies)):
             rows = slice(start, start + int(count))
-            bits = torch.randint(0, 2, (int(count), self.unit.task.n_bits), generator=self._data)
+            shape = (int(count), self.unit.task.n_bits)
+            bits = torch.randint(0, 2, shape, generator=self._data, device=self.device)
             subset = self.task.subsets[subtask]
             inputs[rows, subtask] = 1
             inputs[rows, n_subtasks:] = bits
@@ -200,7 +220,7 @@ class Published(Careful):
 
     @torch.no_grad()
     def evaluate(self) -> Tensor:
-        losses = torch.empty(len(self.networks), self.unit.task.n_subtasks)
+        losses = torch.empty(len(self.networks), self.unit.task.n_subtasks, device=self.device)
         by_subtask = _split(self._test_set, self.unit.evaluation.samples_per_subtask)
         for subtask, batch in enumerate(by_subtask):
             for index, network in enumerate(self.networks):
@@ -216,8 +236,8 @@ class Vmap(Dense):
     needed for the padded network to be the same function.
     """
 
-    def __init__(self, unit: UnitSpec) -> None:
-        super().__init__(unit)
+    def __init__(self, unit: UnitSpec, device: torch.device | str = "cpu") -> None:
+        super().__init__(unit, device)
         n_inputs, width = self._inputs.shape[1], max(unit.population.widths)
         padded = [_pad(network, n_inputs, width) for network in self.networks]
         self._skeleton = padded[0]
@@ -253,7 +273,7 @@ def _split(batch: Batch, size: int) -> list[Batch]:
 
 def _pad(network: nn.Sequential, n_inputs: int, width: int) -> nn.Sequential:
     padded = nn.Sequential(nn.Linear(n_inputs, width), nn.ReLU(), nn.Linear(width, 2))
-    padded.to(next(network.parameters()).dtype)
+    padded.to(next(network.parameters()))
     with torch.no_grad():
         for parameter, values in zip(padded.parameters(), network.parameters(), strict=True):
             parameter.zero_()[tuple(slice(length) for length in values.shape)] = values
@@ -266,15 +286,15 @@ class Floor(Competitor):
     They are computed in slices, whose hidden layer may stay in cache; `search` finds the fastest size.
     """
 
-    def __init__(self, unit: UnitSpec) -> None:
-        super().__init__(unit)
+    def __init__(self, unit: UnitSpec, device: torch.device | str = "cpu") -> None:
+        super().__init__(unit, device)
         self.evaluations_per_step = 0.0
         total, size = sum(unit.population.widths), unit.training.batch_size
-        self.bits = torch.randint(0, 2, (size, unit.task.n_bits)).float()
-        self.weight = torch.rand(unit.task.n_bits, total)
+        self.bits = torch.randint(0, 2, (size, unit.task.n_bits), device=self.device).float()
+        self.weight = torch.rand(unit.task.n_bits, total, device=self.device)
         self.d_weight = torch.empty_like(self.weight)
         self.rows = size
-        self._hidden = torch.zeros(size, total)
+        self._hidden = torch.zeros(size, total, device=self.device)
 
     def search(self, clock: Callable[[Callable[[], None]], float]) -> None:
         seconds = {}

@@ -1,8 +1,10 @@
 """Try all of it on a CUDA device and write one file to send back: ``python -m benchmarks.gpu``."""
 
+import math
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 
@@ -10,15 +12,27 @@ import click
 import numpy as np
 import torch
 
-from benchmarks.measure import FULL, make_units
+from benchmarks.competitors import Competitor, Launched, Ours
+from benchmarks.measure import COMPETITORS, FULL, Effort, clock, make_units, time_alternately
 from quanta import __version__
+from quanta.study.sections import PopulationSpec
 from quanta.study.spec import StudySpec, UnitSpec, load_study
-from quanta.training.capture import STEPS_PER_REPLAY
 from quanta.training.device import describe_cpu
-from quanta.training.trainer import Trainer, train_unit
+from quanta.training.trainer import train_unit
 
-SECONDS = 2.0
-"""Time to fill with steps in a measurement; half as much is not counted first."""
+EFFORT = replace(FULL, seconds=0.25, repeats=3)
+
+WAYS: dict[str, type[Competitor]] = {
+    "ours": Ours,
+    "launched": Launched,
+    **{name: make for name, make in COMPETITORS.items() if name not in ("ours", "torch")},
+}
+"""What is timed on the GPU, where torch computes for us too; `published`, which waits for launches, with exact
+factors alone."""
+
+FIGURE_2 = {"widths": {"from": 10, "to": 500, "count": 30}}
+"""The ladder of the paper's figure 2, which docs/benchmarks.md has an estimate for."""
+
 N_SEEDS = 5
 """Of the study that is trained on both devices."""
 LEARNED = 0.1
@@ -46,40 +60,52 @@ def run_tests() -> Iterator[str]:
     yield "```"
 
 
-def time_step(unit: UnitSpec, device: str, *, in_graphs: bool) -> float:
-    """Time a step of training in milliseconds, with the host's wait for the last one."""
-    trainer = Trainer(unit, device)
-
-    def steps(seconds: float) -> tuple[int, float]:
-        start, n_steps = perf_counter(), 0
-        while perf_counter() - start < seconds:
-            for _ in range(5):
-                if in_graphs:
-                    n_steps += trainer.advance(STEPS_PER_REPLAY)
-                else:
-                    trainer.step()
-                    n_steps += 1
-            trainer.samples_seen.sum().item()  # waits for the device
-        return n_steps, perf_counter() - start
-
-    steps(SECONDS / 2)
-    n_steps, seconds = steps(SECONDS)
-    return 1e3 * seconds / n_steps
-
-
 def tabulate_times() -> Iterator[str]:
-    """Time steps at the sizes of the benchmark, on the GPU in each precision, and on the CPU."""
-    yield "| size | graphs, ms | graphs, tf32 | single launches | CPU |"
-    yield "| --- | ---: | ---: | ---: | ---: |"
-    for name, unit in make_units(FULL).items():
-        rounded = unit.model_copy(update={"training": unit.training.model_copy(update={"precision": "tf32"})})
-        times = (
-            time_step(unit, "cuda", in_graphs=True),
-            time_step(rounded, "cuda", in_graphs=True),
-            time_step(unit, "cuda", in_graphs=False),
-            time_step(unit, "cpu", in_graphs=False),
-        )
-        yield f"| {name} | {' | '.join(f'{time:.3g}' for time in times)} |"
+    """Time a step of every way on the GPU with exact and with rounded factors, and ours on the CPU."""
+    units = make_units(FULL)
+    units["figure2"] = units["ladder20"].model_copy(update={"population": PopulationSpec.parse(FIGURE_2)})
+    yield "ms a step with its share of evaluation, medians; beside it the memory that torch held at most."
+    for size, unit in units.items():
+        widths = unit.population.widths
+        yield f"\n**{size}**: {len(widths)} networks, sum of widths {sum(widths)}\n"
+        yield "| way | float32 | over ours | tf32 | over ours | memory, MiB |"
+        yield "| --- | ---: | ---: | ---: | ---: | ---: |"
+        exact = time_ways(unit, "float32", WAYS, "cuda", EFFORT)
+        rounded = time_ways(unit, "tf32", WAYS.keys() - {"published"}, "cuda", EFFORT)
+        for name, (_, memory) in exact.items():
+            cells = [name]
+            for found in (exact, rounded):
+                ms = found[name][0] if name in found else math.nan
+                cells += [f"{ms:.3g}", f"{ms / found['ours'][0]:.2f}"]
+            yield f"| {' | '.join(cells)} | {memory / 2**20:.0f} |"
+        ours = 1e3 * float(np.median(time_alternately({"ours": Ours(unit)}, FULL)["ours"].total))
+        yield f"| ours on the CPU, {torch.get_num_threads()} threads | {ours:.3g} | | | | |"
+
+
+def time_ways(
+    unit: UnitSpec, precision: str, names: Iterable[str], device: str, effort: Effort
+) -> dict[str, tuple[float, int]]:
+    """Time ways, each alone since some need much memory: ms a step, and bytes that torch held at most."""
+    rounded = unit.model_copy(update={"training": unit.training.model_copy(update={"precision": precision})})
+    found = {}
+    warm_up(device, effort)
+    for name in names:
+        if torch.cuda.is_initialized():
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats()
+        competitor = WAYS[name](rounded, device)
+        competitor.search(lambda step: min(clock(step) for _ in range(effort.repeats)))
+        seconds = time_alternately({name: competitor}, effort)[name].total
+        found[name] = (1e3 * float(np.median(seconds)), torch.cuda.max_memory_allocated())
+    return found
+
+
+def warm_up(device: str, effort: Effort) -> None:
+    """Keep a device busy for a while: a GPU that was idle runs at a lower clock."""
+    matrix = torch.ones(2000, 2000, device=device)
+    start = perf_counter()
+    while perf_counter() - start < effort.seconds:
+        (matrix @ matrix).sum().item()
 
 
 def compare_devices(study: StudySpec, device: str) -> Iterator[str]:

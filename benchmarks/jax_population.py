@@ -31,6 +31,8 @@ SLICES = (500, 1000, 2000, 5000, 10_000, 20_000)
 
 STEPS_A_CALL = 5
 
+PLAIN = {"precision": "float32"}
+
 Parameters = dict[str, Array]
 
 BETAS = (0.9, 0.999)
@@ -43,9 +45,13 @@ class Jax(Competitor):
 
     steps_a_call = STEPS_A_CALL
 
-    def __init__(self, unit: UnitSpec) -> None:
-        super().__init__(unit)
-        trainer = Trainer(unit)
+    def __init__(self, unit: UnitSpec, device: torch.device | str = "cpu") -> None:
+        super().__init__(unit, device)
+        jax.config.update("jax_default_device", jax.devices(self.device.type)[0])
+        is_rounded = unit.training.precision == "tf32"
+        jax.config.update("jax_default_matmul_precision", "tensorfloat32" if is_rounded else "highest")
+        # Of the same weights; they are made on a CPU, which does not round.
+        trainer = Trainer(unit.model_copy(update={"training": unit.training.model_copy(update=PLAIN)}))
         population, task = trainer.population, trainer.task
         self._membership = jnp.asarray(population.membership.numpy())
         names = ("embedding", "weight", "bias", "readout_weight", "readout_bias")
@@ -74,7 +80,8 @@ class Jax(Competitor):
     def search(self, clock: Callable[[Callable[[], None]], float]) -> None:
         size = self.unit.training.batch_size
         seconds = {}
-        for rows in [rows for rows in SLICES if size % rows == 0] or [size]:
+        fitting = [rows for rows in SLICES if size % rows == 0] if self.device.type == "cpu" else []
+        for rows in fitting or [size]:  # a GPU has no caches to fit into
             self.use_slices(rows)
             self.step()  # compiles
             seconds[rows] = clock(self.step)

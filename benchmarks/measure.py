@@ -98,10 +98,12 @@ class Times:
 
 
 def clock(action: Callable[[], object], n_calls: int = 1) -> float:
-    """Time one call of `action` in seconds, the mean of `n_calls`."""
+    """Time one call of `action` in seconds, the mean of `n_calls`, with what it left a GPU to do."""
     start = perf_counter()
     for _ in range(n_calls):
         action()
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
     return (perf_counter() - start) / n_calls
 
 
@@ -119,14 +121,15 @@ def time_alternately(competitors: Mapping[Name, Competitor], effort: Effort) -> 
     """
     n_steps, evaluation = {}, {}
     for name, competitor in competitors.items():
-        with competitor.threads():
-            competitor.step()  # makes memory and state
+        with competitor.settings():
+            for _ in range(2):  # makes memory and state, and graphs of CUDA
+                competitor.step()
             n_steps[name] = int(np.clip(effort.seconds / clock(competitor.step), 1, 1000))
             evaluation[name] = clock(competitor.evaluate)
     found: dict[Name, list[tuple[float, float]]] = {name: [] for name in competitors}
     for _ in range(effort.repeats):
         for name, competitor in competitors.items():
-            with competitor.threads():
+            with competitor.settings():
                 if n_steps[name] > 1:
                     competitor.step()  # brings its data back into the caches
                 step = clock(competitor.step, n_steps[name]) / competitor.steps_a_call

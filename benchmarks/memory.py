@@ -50,7 +50,7 @@ def main() -> None:
 
 def _train(unit: UnitSpec, *, evaluate: bool) -> None:
     ours = Ours(unit)
-    with ours.threads():
+    with ours.settings():
         for _ in range(3):
             ours.step()
         if evaluate:

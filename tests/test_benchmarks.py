@@ -2,6 +2,8 @@ import importlib
 import json
 import subprocess
 import sys
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -226,6 +228,9 @@ class Fake(competitors.Competitor):
         self.evaluations_per_step = 0.1
         self.n_evaluations = 0
 
+    def settings(self):
+        return nullcontext()
+
     def step(self):
         Fake.now += self.seconds[0]
 
@@ -336,10 +341,11 @@ def test_a_device_agrees_with_itself(tiny_study):
     assert all(row[1] == row[2] and row[3:] == ["+0.000", "+0.0"] for row in rows)
 
 
-def test_times_of_a_step_are_of_what_was_asked(unit, monkeypatch):
-    monkeypatch.setattr(gpu, "SECONDS", 0.02)
-    assert 0 < gpu.time_step(unit, "cpu", in_graphs=False) < 1e3
-    assert 0 < gpu.time_step(unit, "cpu", in_graphs=True) < 1e3
+def test_every_way_is_timed_alone(unit):
+    effort = replace(measure.QUICK, seconds=0.001, repeats=1)
+    found = gpu.time_ways(unit, "float32", gpu.WAYS, "cpu", effort)
+    assert found.keys() >= {"ours", "launched", "published", "careful", "vmap", "floor"}
+    assert all(0 < ms < 1e4 for ms, _ in found.values())
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")

@@ -5,6 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from quanta.training.products import add_product_
+
 ONE_HOT_ELEMENTS = 2**25
 """Elements of the one-hot codes held at a time, where rows are summed by a product with them."""
 
@@ -35,7 +37,7 @@ def add_rows_by_product_(total: Tensor, index: Tensor, rows: Tensor) -> None:
     code = torch.arange(len(total), device=total.device)
     at_a_time = max(1, ONE_HOT_ELEMENTS // len(total))
     for part, values in zip(torch.split(index, at_a_time), torch.split(rows, at_a_time), strict=True):
-        total.addmm_((part == code[:, None]).to(rows.dtype), values)
+        add_product_(total, (part == code[:, None]).to(rows.dtype), values)
 
 
 class _RowLookup(torch.autograd.Function):

@@ -23,6 +23,7 @@ from torch.nn import functional
 from quanta.tasks.errors import QuantaError
 from quanta.tasks.sparse_parity import Batch
 from quanta.training.device import own_settings, round_factors
+from quanta.training.products import add_product, add_product_
 
 Term = Literal["readout", "hidden", "embedding", "bits", "bias"]
 """Parameters of a member: those of the last layer, of layers between, and of the first the weights of the
@@ -247,7 +248,7 @@ def _activations(linear: list[nn.Linear], batch: Batch) -> list[Tensor]:
         )
     first = linear[0].weight.T
     rows = first[:n_subtasks].index_select(0, subtask) + linear[0].bias
-    hidden = [torch.addmm(rows, bits.to(first.dtype), first[n_subtasks:]).relu_()]
+    hidden = [add_product(rows, bits.to(first.dtype), first[n_subtasks:]).relu_()]
     for layer in linear[1:-1]:
         hidden.append(functional.linear(hidden[-1], layer.weight, layer.bias).relu_())
     return hidden
@@ -301,7 +302,7 @@ def _add_product(tile: Tensor, layer: _Layer, rows: slice, columns: slice) -> No
     """Add what one layer gives to a tile of the Gram matrix."""
     error, inputs, subtask = layer
     if not error.shape[1]:
-        tile.addmm_(inputs[rows], inputs[columns].T)
+        add_product_(tile, inputs[rows], inputs[columns].T)
         return
     similar = torch.mm(inputs[rows], inputs[columns].T)
     if subtask is not None:

@@ -22,6 +22,7 @@ from torch.nn import functional
 from quanta.training import gather
 from quanta.training.blocks import group_members
 from quanta.training.kernel import KERNEL_VERSION, LadderKernel
+from quanta.training.products import add_product, add_product_
 
 SLICE_ROWS = 512
 """Samples worked on at a time on a CPU, so that their activations stay in cache."""
@@ -154,7 +155,7 @@ class Population(nn.Module):
             Log-odds of label 1, in nats.
         """
         rows = gather.look_up(self.embedding + self.bias, subtask)
-        hidden = torch.addmm(rows, bits.to(rows.dtype), self._product_term(self.weight)).relu()
+        hidden = add_product(rows, bits.to(rows.dtype), self._product_term(self.weight)).relu()
         n_members = len(self.widths)
         for start in range(0, len(self.hidden_weight), n_members):
             layer = slice(start, start + n_members)
@@ -164,8 +165,8 @@ class Population(nn.Module):
                 self.hidden_bias[layer],
                 strict=True,
             )
-            hidden = torch.cat([torch.addmm(b, h, w).relu() for h, w, b in parts], dim=1)
-        return torch.addmm(_difference(self.readout_bias), hidden, self._readout())
+            hidden = torch.cat([add_product(b, h, w).relu() for h, w, b in parts], dim=1)
+        return add_product(_difference(self.readout_bias), hidden, self._readout())
 
     def predict(self, subtask: Tensor, bits: Tensor) -> Tensor:
         """Margins of all members without gradients: as `forward`, by the fastest way there is."""
@@ -296,14 +297,13 @@ class Population(nn.Module):
                 own_readout = readout[columns, members]
                 h, dz = buffers[:, : len(codes) * len(own_readout)].view(2, len(codes), len(own_readout))
                 torch.index_select(embedding[:, columns], 0, codes, out=h)
-                h.addmm_(inputs, weight[:, columns]).relu_()
-                delta = (
-                    torch.addmm(offset[members], h, own_readout).sigmoid_().sub_(target).div_(len(subtask))
-                )
-                d_readout[members, columns].addmm_(delta.T, h)
+                add_product_(h, inputs, weight[:, columns]).relu_()
+                margin = add_product(offset[members], h, own_readout)
+                delta = margin.sigmoid_().sub_(target).div_(len(subtask))
+                add_product_(d_readout[members, columns], delta.T, h)
                 d_offset[members] += delta.sum(0)
                 torch.mm(delta, own_readout.T, out=dz).mul_(h.sign_())
-                d_weight[:, columns].addmm_(inputs.T, self._product_term(dz))
+                add_product_(d_weight[:, columns], inputs.T, self._product_term(dz))
                 gather.add_rows_(d_embedding[:, columns], codes, dz)
         torch.sum(d_embedding, 0, out=_gradient(self.bias))
         _set_opposite(_gradient(self.readout_weight), (d_readout.T * self.membership).sum(1))

@@ -434,9 +434,7 @@ class TestCuda:
             population={"widths": [3, 8, 600], "n_hidden_layers": n_hidden_layers},
             training={"batch_size": 1100, "precision": "float64"},
         )
-        cpu, gpu = Trainer(unit, "cpu"), Trainer(unit, "cuda")
-        np.testing.assert_array_equal(cpu.task.subsets, gpu.task.subsets)
-        gpu.population.load_state_dict(cpu.population.state_dict())
+        cpu, gpu = self.make_twins(unit)
         data = stream(unit, "data")
         for _ in range(20):
             batch = cpu.task.sample(unit.training.batch_size, data)
@@ -451,6 +449,44 @@ class TestCuda:
         torch.testing.assert_close(
             margin, cpu.population.predict(batch.subtask, batch.bits), rtol=0, atol=1e-7
         )
+
+    @pytest.mark.parametrize("n_hidden_layers", [1, 2])
+    @pytest.mark.parametrize("precision", ["float32", "float64"])
+    @pytest.mark.parametrize("widths", [[1], [500], [1, 2]])
+    @pytest.mark.parametrize(
+        ("task", "batch_size"),
+        [
+            ({"n_subtasks": 1, "n_bits": 1, "k": 1}, 1),
+            ({"n_subtasks": 1, "n_bits": 8, "k": 2}, 300),
+            ({"n_subtasks": 4, "n_bits": 8, "k": 2}, 1),
+            ({"n_subtasks": 4, "n_bits": 8, "k": 2}, 300),
+        ],
+    )
+    def test_sizes_of_one(self, n_hidden_layers, precision, widths, task, batch_size):
+        """Libraries of CUDA refuse some matrices of a single row or column."""
+        population = {"widths": widths, "n_hidden_layers": n_hidden_layers}
+        training = {"batch_size": batch_size, "precision": precision}
+        unit = make_unit(task=task, population=population, training=training)
+        cpu, gpu = self.make_twins(unit)
+        batch = cpu.task.sample(batch_size, stream(unit, "data"))
+        on_gpu = [tensor.cuda() for tensor in batch]
+        cpu.population.compute_gradients(*batch)
+        gpu.population.compute_gradients(*on_gpu)
+        near = {"rtol": 1e-4, "atol": 1e-6} if precision == "float32" else {"rtol": 1e-9, "atol": 1e-12}
+        for a, b in zip(cpu.population.parameters(), gpu.population.parameters(), strict=True):
+            torch.testing.assert_close(b.grad.cpu(), a.grad, **near)
+        margin = gpu.population.predict(*on_gpu[:2]).cpu()
+        torch.testing.assert_close(margin, cpu.population.predict(*batch[:2]), **near)
+        gpu.advance(1)
+        gpu.advance(20)
+
+    @staticmethod
+    def make_twins(unit):
+        """Trainers on both devices, with the weights of the CPU's."""
+        cpu, gpu = Trainer(unit, "cpu"), Trainer(unit, "cuda")
+        np.testing.assert_array_equal(cpu.task.subsets, gpu.task.subsets)
+        gpu.population.load_state_dict(cpu.population.state_dict())
+        return cpu, gpu
 
     @pytest.mark.parametrize("n_hidden_layers", [1, 2])
     @pytest.mark.parametrize("n_train", ["online", 500])
