@@ -27,8 +27,7 @@ WAYS: dict[str, type[Competitor]] = {
     "launched": Launched,
     **{name: make for name, make in COMPETITORS.items() if name not in ("ours", "torch")},
 }
-"""What is timed on the GPU, where torch computes for us too; `published`, which waits for launches, with exact
-factors alone."""
+"""What is timed on the GPU, where torch computes for us too."""
 
 FIGURE_2 = {"widths": {"from": 10, "to": 500, "count": 30}}
 """The ladder of the paper's figure 2, which docs/benchmarks.md has an estimate for."""
@@ -71,6 +70,7 @@ def tabulate_times() -> Iterator[str]:
         yield "| way | float32 | over ours | tf32 | over ours | memory, MiB |"
         yield "| --- | ---: | ---: | ---: | ---: | ---: |"
         exact = time_ways(unit, "float32", WAYS, "cuda", EFFORT)
+        # What is published waits for launches, with whatever factors.
         rounded = time_ways(unit, "tf32", WAYS.keys() - {"published"}, "cuda", EFFORT)
         for name, (_, memory) in exact.items():
             cells = [name]
