@@ -23,6 +23,7 @@ from quanta.tasks.sparse_parity import Batch, MultitaskSparseParity
 from quanta.tasks.spec import CHANCE_BITS
 from quanta.training.capture import STEPS_PER_REPLAY, CapturedSteps
 from quanta.training.device import EVALUATION_ROWS, check_device, own_products, own_settings, own_threads
+from quanta.training.optimizer import AdamW
 from quanta.training.population import Population, count_parameters
 from quanta.training.state import StateError, check_measured, check_samples_seen
 
@@ -134,13 +135,11 @@ class Trainer:
         if unit.training.freeze_first_layer:
             for parameter in (self.population.embedding, self.population.weight, self.population.bias):
                 parameter.requires_grad_(False)
-        self.optimizer = torch.optim.AdamW(
-            # AdamW moves whatever has a gradient, and `compute_gradients` gives one to the frozen ones too.
-            [parameter for parameter in self.population.parameters() if parameter.requires_grad],
-            lr=unit.training.learning_rate,
-            weight_decay=unit.training.weight_decay,
-            fused=self.device.type != "meta",
-            capturable=self.device.type == "cuda",
+        self.optimizer = AdamW(
+            # `compute_gradients` gives a gradient to the frozen ones too.
+            (parameter for parameter in self.population.parameters() if parameter.requires_grad),
+            unit.training.learning_rate,
+            unit.training.weight_decay,
         )
         self._captured: dict[int, CapturedSteps] = {}
         self._has_stepped = False
