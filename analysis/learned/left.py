@@ -153,7 +153,6 @@ def halfway(step: Array, curves: MonotoneCurves, at: float) -> Array:
     return np.asarray((1 - part) * curves.at(after - 1) + part * high, dtype=np.float64)
 
 
-@own_errors()
 def measure_left(curves: xr.Dataset, metric: str = "loss") -> Left:
     """Make every learning curve of a slice monotone, as a share of chance.
 
@@ -177,9 +176,14 @@ def measure_left(curves: xr.Dataset, metric: str = "loss") -> Left:
     Barlow, Bartholomew, Bremner and Brunk (1972), Statistical Inference under Order Restrictions: isotonic
     regression.
     """
-    curves = select(curves)
     if metric not in METRICS:
         raise ValueError(f"metric must be one of {', '.join(METRICS)}, not {metric!r}")
+    return read_left(select(curves), metric)
+
+
+@own_errors()
+def read_left(curves: xr.Dataset, metric: str = "loss") -> Left:
+    """As `measure_left`, of what `select` has returned."""
     dims = ("n_train", "seed", "width", "step", "subtask")
     loss = _ordered(curves["loss"], dims)
     value = loss if metric == "loss" else np.asarray(METRICS[metric](_ordered(curves[metric], dims)))

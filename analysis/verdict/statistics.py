@@ -30,7 +30,7 @@ from quanta.analysis.learned.growth import (
     measure_curvature,
     measure_time_law,
 )
-from quanta.analysis.learned.left import METRICS, Left, measure_left, trace
+from quanta.analysis.learned.left import METRICS, Left, read_left, trace
 from quanta.analysis.learned.order import concordance, expected_concordance
 from quanta.analysis.learned.slices import select
 from quanta.analysis.learned.times import (
@@ -294,7 +294,7 @@ def measure(
         If `curves` is not a slice, or a τ is not between 0 and 1.
     """
     curves = select(curves)
-    left = measure_left(curves)
+    left = read_left(curves)
     found = {axis.name: trace(left, axis) for axis in resources}
     base = Base(
         curves=curves,
@@ -315,7 +315,7 @@ def _alpha_of(frequency: Array, alpha: float) -> float:
 
 def _drops(curves: xr.Dataset, left: Left, metric: str) -> list[Drops]:
     if metric != "loss":
-        left = measure_left(curves.isel(width=[-1]), metric)
+        left = read_left(curves.isel(width=[-1]), metric)
     found = []
     for one in left.at_largest():
         share = one.dense().T.astype(np.float64)

@@ -57,8 +57,8 @@ def test_along_the_axes_there_are(worlds, written, tmp_path, kind, axes):
 
 def test_curves_are_measured_once(small, written, tmp_path, monkeypatch):
     calls = []
-    real = statistics_module.measure_left
-    monkeypatch.setattr(statistics_module, "measure_left", lambda *args: calls.append(args) or real(*args))
+    real = statistics_module.read_left
+    monkeypatch.setattr(statistics_module, "read_left", lambda *args: calls.append(args) or real(*args))
     save_figures(small, tmp_path)
     assert len(calls) == 1
 

@@ -654,7 +654,7 @@ class TestOnce:
     def test_learning_times_once_for_each_threshold(self, brief, monkeypatch):
         """And curves are made monotone once for each metric; the rest is of the theory's own simulation."""
         seen, made = [], []
-        find, make = statistics_module.learning_times, left_module.measure_left
+        find, make = statistics_module.learning_times, left_module.read_left
 
         def count_times(left, tau):
             seen.append((id(left), tau))
@@ -665,7 +665,7 @@ class TestOnce:
             return made[-1][2]
 
         monkeypatch.setattr(statistics_module, "learning_times", count_times)
-        monkeypatch.setattr(statistics_module, "measure_left", count_left)
+        monkeypatch.setattr(statistics_module, "read_left", count_left)
         loss = brief["loss"]
         verdict = judge(brief.assign(accuracy=(loss.dims, 1 - np.minimum(loss.values, 1) / 2)))
         of_slice = [tau for left, tau in seen if left == id(verdict.statistics.base.left)]
