@@ -1,9 +1,11 @@
 """The order in which subtasks are learned, and how far it is the order of their frequencies."""
 
+import itertools
+from bisect import bisect_right, insort
+
 import numpy as np
 import pandas as pd
 import xarray as xr
-from lifelines.utils import concordance_index
 from numpy.typing import NDArray
 
 _DIMS = ("seed", "width", "subtask")
@@ -39,15 +41,29 @@ def concordance(times: xr.Dataset) -> xr.DataArray:
     """
     learned = times["learned"].transpose(*_DIMS).values
     at = times["step"].fillna(np.inf).transpose(*_DIMS).values
-    rank = times["subtask"].values
-    values = np.full(learned.shape[:2], np.nan)
+    values = np.empty(learned.shape[:2])
     for network in np.ndindex(values.shape):
-        try:
-            values[network] = concordance_index(at[network], rank, learned[network])
-        except ZeroDivisionError:  # how lifelines says that no pair is comparable
-            continue
+        values[network] = _share_in_order(at[network], np.flatnonzero(learned[network]))
     coords = {"seed": times["seed"], "width": times["width"]}
     return xr.DataArray(values, coords, ("seed", "width"), name="concordance")
+
+
+def _share_in_order(at: NDArray[np.float64], learned: NDArray[np.int64]) -> float:
+    """Share of the pairs of a learned subtask and a later one in which the later is rarer; NaN if none is.
+
+    `at` has the times by rank, shape (K,), and `learned` the places of those that were learned.
+    """
+    n_later = n_rarer = 0
+    so_far: list[int] = []  # learned by now, sorted by rank; those of one time are no pairs
+    in_time = learned[np.argsort(at[learned], kind="stable")]
+    for _, ranks in itertools.groupby(in_time.tolist(), key=at.__getitem__):
+        together = list(ranks)
+        for rank in together:
+            insort(so_far, rank)
+        for rank in together:
+            n_later += at.size - len(so_far)
+            n_rarer += at.size - 1 - rank - (len(so_far) - bisect_right(so_far, rank))
+    return n_rarer / n_later if n_later else np.nan
 
 
 def expected_concordance(
@@ -78,11 +94,7 @@ def expected_concordance(
     noise = np.random.default_rng(0).standard_normal((n_draws, frequency.size))
     shares = []
     for at in -np.log(frequency) + scatter * noise:
-        learned = np.argsort(at, kind="stable")[:n_learned]
-        # Each learned one is compared with what came later than it, learned or not.
-        later = at[None, :] > at[learned, None]
-        rarer = np.arange(frequency.size)[None, :] > learned[:, None]
-        shares.append((later & rarer).sum() / later.sum() if later.any() else np.nan)
+        shares.append(_share_in_order(at, np.argsort(at, kind="stable")[:n_learned]))
     return float(np.mean(shares))
 
 

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lifelines.utils import concordance_index
 
 from quanta.analysis.learned.order import (
     concordance,
@@ -41,6 +42,16 @@ def harrell(at):
 def test_concordance_against_all_pairs(learned_at, at):
     got = concordance(learning_times(learned_at(at))).values
     np.testing.assert_allclose(got, [[harrell(at)]], rtol=1e-12)
+
+
+def test_concordance_is_that_of_survival_analysis(slice_of):
+    rng = np.random.default_rng(0)
+    at = rng.integers(0, 40, 300)  # many at one time
+    loss = (np.arange(30)[:, None] < at).astype(float)  # those from 30 on are censored
+    times = learning_times(slice_of(loss[None, None], zipf_frequencies(300, 0.4), step=2.0 ** np.arange(30)))
+    expected = concordance_index(at, np.arange(300), at < 30)
+    assert 0.4 < expected < 0.6
+    np.testing.assert_allclose(concordance(times), [[expected]], rtol=1e-12)
 
 
 @pytest.mark.parametrize(
