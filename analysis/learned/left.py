@@ -127,30 +127,31 @@ class Left(Record):
         return found
 
 
-def halfway(step: Array, curves: MonotoneCurves, at: float) -> Array:
-    """Read monotone curves at half of a step, linear in log step between evaluations.
+def halfway(step: Array, curves: MonotoneCurves, at: float | Array) -> Array:
+    """Read monotone curves at half of some steps, linear in log step between evaluations.
 
     Parameters
     ----------
     step : ndarray, shape (T,)
     curves : MonotoneCurves
-    at : float
+    at : float or ndarray, shape (...)
+        Within the curves' evaluations.
 
     Returns
     -------
-    ndarray, shape (K,)
+    ndarray, shape (..., K)
         NaN where no evaluation lies between a quarter and three quarters of the step: nothing tells what was
         there.
     """
-    if not ((step >= at / 4) & (step <= 3 * at / 4) & (step > 0)).any():
-        return np.full(curves.n_subtasks, np.nan)
-    after = int(np.searchsorted(step, at / 2))
-    high = curves.at(after).astype(np.float64)
-    if step[after] == at / 2 or after == 0 or step[after - 1] == 0:
-        return high
-    before, here = np.log(step[after - 1]), np.log(step[after])
-    part = (np.log(at / 2) - before) / (here - before)
-    return np.asarray((1 - part) * curves.at(after - 1) + part * high, dtype=np.float64)
+    half = np.asarray(at, dtype=np.float64)[..., None] / 2
+    tells = ((step >= half / 2) & (step <= 3 * half / 2) & (step > 0)).any(axis=-1, keepdims=True)
+    after = np.searchsorted(step, half)
+    before = np.maximum(after - 1, 0)
+    high, low = (curves.at(place).astype(np.float64) for place in (after, before))
+    is_placed = (step[after] != half) & (after > 0) & (step[before] > 0)
+    ends = [np.log(np.where(is_placed, step[place], end)) for place, end in ((before, 1.0), (after, 2.0))]
+    part = np.where(is_placed, (np.log(half) - ends[0]) / (ends[1] - ends[0]), 1.0)
+    return np.where(tells, (1 - part) * low + part * high, np.nan)
 
 
 def measure_left(curves: xr.Dataset, metric: str = "loss") -> Left:
@@ -304,5 +305,5 @@ def trace(left: Left, axis: Axis, *, width: int = -1) -> Trace:
     there = np.flatnonzero(left.step[: last + 1] > 0)
     networks = left.at_largest(width)
     there_left = np.stack([one.dense().T[there] for one in networks]).astype(np.float64)
-    halves = [[halfway(left.step, one, float(left.step[place])) for place in there] for one in networks]
-    return Trace(axis, x[there], there_left, np.reshape(halves, there_left.shape), **fixed)
+    halves = np.stack([halfway(left.step, one, left.step[there]) for one in networks])
+    return Trace(axis, x[there], there_left, halves, **fixed)

@@ -89,7 +89,7 @@ class MonotoneCurves(Record):
         return np.repeat(self.level, length).reshape(self.n_subtasks, self.n_evaluations)
 
     def at(self, evaluation: int | NDArray[np.int64]) -> NDArray[Any]:
-        """Return the curves at an evaluation, or each at its own, shape (K,)."""
+        """Return the curves at evaluations: one, each at its own (K,), or many (..., 1); shape (..., K)."""
         of_subtask = np.arange(self.n_subtasks) * self.n_evaluations
         place = of_subtask + np.asarray(evaluation) % self.n_evaluations
         return np.asarray(self.level[np.searchsorted(self.begin, place, side="right") - 1])
