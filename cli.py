@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from quanta.analysis.commands import analyze, discover, figures, simulate
+from quanta.analysis.commands import analyze, compare, discover, figures, simulate
 from quanta.analysis.fits.errors import NoEstimate
 from quanta.commands import (
     EXIT_UNITS_FAILED,
@@ -167,7 +167,19 @@ def demo(ctx: click.Context, out: Path, device: str) -> None:
         sys.exit(EXIT_UNITS_FAILED)
 
 
-for command in (generate, train, status, verify, import_, simulate, analyze, figures, discover, demo):
+for command in (
+    generate,
+    train,
+    status,
+    verify,
+    import_,
+    simulate,
+    analyze,
+    compare,
+    figures,
+    discover,
+    demo,
+):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -16,8 +16,8 @@ from quanta.store.run_directory import RunDirectory, StoreError
 from quanta.tasks.config import ConfigError
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = ["generate", "train", "status", "verify", "import", "simulate", "analyze", "figures", "discover"]
-COMMANDS += ["demo"]
+COMMANDS = ["generate", "train", "status", "verify", "import", "simulate", "analyze", "compare"]
+COMMANDS += ["figures", "discover", "demo"]
 IMPORTS = [["import", "sacred"], ["import", "csv"]]
 
 
