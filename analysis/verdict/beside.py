@@ -69,7 +69,8 @@ class Reading:
     ----------
     exponent : str
     by : str
-        "own fit", or how points lie under the paper's estimator: "every 500 steps", "as evaluated", "all".
+        "own fit", or which points the paper's estimator has: "every 500 steps", "as evaluated", or "as
+        published" where there is no choice.
     where : str or None
         Which network and window were published.
     study : str or None
@@ -251,7 +252,7 @@ def _spacings(exponent: str) -> list[tuple[str, int | None]]:
     return (
         [(f"every {every} steps", every), ("as evaluated", None)]
         if exponent == "alpha_S"
-        else [("all", None)]
+        else [("as published", None)]
     )
 
 

@@ -47,7 +47,9 @@ def test_text(run, one_nc):
     assert "What window and spacing decide: alpha_S of width 300" in text
     assert re.search(r"On the same curve, they alone move it from 0\.\d{3} to \d\.\d{3}\.", text)
     assert "  alpha_S at width 500, steps 400-9000: there is no width 500; the widest is 300\n" in text
-    assert "alpha_N, all, disagrees at 90% with the 0.38 published at widths 10-300, step" in sentences
+    assert (
+        "alpha_N, as published, disagrees at 90% with the 0.38 published at widths 10-300, step" in sentences
+    )
 
 
 def test_at_80_columns_no_number_is_cut(run, one_nc, monkeypatch, no_theories):

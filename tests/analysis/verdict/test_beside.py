@@ -42,7 +42,7 @@ def test_what_is_there_and_what_is_left_out(found):
     rows = [(one.exponent, one.by, one.published) for one in found.readings]
     assert rows == [
         ("alpha_N", OWN_FIT, 0.38),
-        ("alpha_N", "all", 0.38),
+        ("alpha_N", "as published", 0.38),
         ("alpha_S", OWN_FIT, 0.346),
         ("alpha_S", "every 500 steps", 0.346),
         ("alpha_S", "as evaluated", 0.346),
@@ -62,7 +62,7 @@ def test_what_is_there_and_what_is_left_out(found):
 
 
 def test_differences_in_standard_errors(found, world):
-    one = pick(found, "alpha_N", "all")
+    one = pick(found, "alpha_N", "as published")
     N = world["n_parameters"].values
     final = world["mean_loss"].values[0, 0, :, :, -1].astype(float)
     slopes = np.array([-np.polyfit(np.log(N), np.log(of_seed), 1)[0] for of_seed in final])
