@@ -2,12 +2,13 @@
 
 import io
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
-from quanta.analysis.commands import analyze, discover, figures, simulate
+from quanta.analysis.commands import analyze, compare, discover, figures, simulate
 from quanta.analysis.fits.errors import NoEstimate
 from quanta.commands import (
     EXIT_UNITS_FAILED,
@@ -19,6 +20,7 @@ from quanta.commands import (
     train,
     verify,
 )
+from quanta.curves.commands import import_
 from quanta.tasks.commands import generate
 from quanta.tasks.errors import QuantaError, printable
 from quanta.tasks.terminal import PathType, echo, open_closed_streams
@@ -40,6 +42,14 @@ def _show_version(ctx: click.Context, parameter: click.Parameter, value: bool) -
         ctx.exit()
 
 
+def _commands_in(command: click.Command) -> Iterator[tuple[list[str], click.Command]]:
+    """List a command and those in it if it is a group, each with the names that lead to it."""
+    yield [str(command.name)], command
+    if isinstance(command, click.Group):
+        for below in command.commands.values():
+            yield from (([str(command.name), *path], each) for path, each in _commands_in(below))
+
+
 class _Group(click.Group):
     """A group whose commands answer what goes wrong with one line and an exit code.
 
@@ -49,11 +59,12 @@ class _Group(click.Group):
     def add_command(self, cmd: click.Command, name: str | None = None) -> None:
         """Add a command, each of whose options also answers to the variable that carries its name."""
         super().add_command(cmd, name)
-        for option in cmd.params:
-            if isinstance(option, click.Option) and option.expose_value:
-                longest = max(option.opts, key=len).lstrip("-").replace("-", "_")
-                option.envvar = f"QUANTA_{cmd.name}_{longest}".upper()
-                option.show_envvar = True
+        for path, command in _commands_in(cmd):
+            for option in command.params:
+                if isinstance(option, click.Option) and option.expose_value:
+                    longest = max(option.opts, key=len).lstrip("-").replace("-", "_")
+                    option.envvar = "_".join(["QUANTA", *path, longest]).upper()
+                    option.show_envvar = True
 
     def get_help_option(self, ctx: click.Context) -> click.Option | None:
         """Return the option that prints the help."""
@@ -65,9 +76,10 @@ class _Group(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Find a command by its name."""
         command = super().get_command(ctx, cmd_name)
-        option = None if command is None else command.get_help_option(ctx)
-        if option is not None:
-            option.callback = _show_help
+        for _, each in [] if command is None else _commands_in(command):
+            option = each.get_help_option(ctx)
+            if option is not None:
+                option.callback = _show_help
         return command
 
     def main(self, *args: Any, **options: Any) -> Any:
@@ -155,7 +167,19 @@ def demo(ctx: click.Context, out: Path, device: str) -> None:
         sys.exit(EXIT_UNITS_FAILED)
 
 
-for command in (generate, train, status, verify, simulate, analyze, figures, discover, demo):
+for command in (
+    generate,
+    train,
+    status,
+    verify,
+    import_,
+    simulate,
+    analyze,
+    compare,
+    figures,
+    discover,
+    demo,
+):
     main.add_command(command)
 
 if __name__ == "__main__":

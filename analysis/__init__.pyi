@@ -45,6 +45,7 @@ from .learned.order import (
 )
 from .learned.slices import select
 from .learned.times import count_learned, learning_times
+from .report.beside import render_comparison
 from .report.text import render, render_details
 from .theories.domino import Domino
 from .theories.multilinear import Multilinear
@@ -61,6 +62,7 @@ from .theories.simulation import simulate, simulate_like
 from .theories.smooth import Smooth
 from .theories.spectral import Spectral
 from .theories.worlds import true_exponents
+from .verdict.beside import Comparison, compare_published
 from .verdict.claims import Claim
 from .verdict.exponents import Exponent
 from .verdict.judge import Question, Verdict, judge
@@ -77,6 +79,7 @@ __all__ = [
     "CensoredFit",
     "Claim",
     "Clusters",
+    "Comparison",
     "CountFit",
     "D",
     "Discovery",
@@ -120,6 +123,7 @@ __all__ = [
     "calibrate",
     "cluster",
     "compare_models",
+    "compare_published",
     "concordance",
     "consensus_order",
     "count_from_threshold",
@@ -171,6 +175,7 @@ __all__ = [
     "prefix_score",
     "profile_interval",
     "render",
+    "render_comparison",
     "render_details",
     "save_figures",
     "score",

@@ -1,15 +1,16 @@
-"""The door to the analysis: `quanta simulate`, `analyze`, `figures` and `discover`."""
+"""The door to the analysis: `quanta simulate`, `analyze`, `compare`, `figures` and `discover`."""
 
 import json
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from quanta.analysis.options import at_option, confidence_option, seed_option, slice_options, tau_option
-from quanta.analysis.sources import USUAL, At, check_owner, choose_units, load_slice
+from quanta.analysis.sources import USUAL, At, check_owner, choose_units, load_slice, load_slices
 from quanta.tasks.terminal import (
     PathType,
     RealRange,
@@ -235,6 +236,35 @@ def _print(verdict: "Verdict", tables: "dict[str, pd.DataFrame]", details: bool)
     echo_rich(lambda console: render(verdict, console))
     if details:
         echo_rich(lambda console: render_details(verdict, tables, console))
+
+
+@click.command(short_help="Put exponents beside the published ones.")
+@click.argument("path", type=PathType(exists=True))
+@at_option
+@confidence_option
+@seed_option("Of what theories predict.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def compare(path: Path, at: At, confidence: float, seed: int, as_json: bool) -> None:
+    """Put the exponents of PATH, a run directory or a file of curves, beside those of arXiv:2303.13506.
+
+    Each is read by this package's fits and by the paper's estimator, plain least squares over the windows
+    that it chose: at evenly spaced steps, for which curves are interpolated, and as they were evaluated.
+    Beside them stand what theories predict of the same reading, and by how many standard errors over seeds
+    all of these differ. What a window needs and the curves do not have is named. All slices are compared
+    unless one is chosen.
+    """
+    from quanta.analysis import compare_published, render_comparison
+
+    records: list[dict[str, Any]] = []
+    for curves, source in load_slices(path, at):
+        found = compare_published(curves, confidence=confidence, seed=seed)
+        if not as_json:
+            if records:
+                echo("")
+            echo_rich(partial(render_comparison, found))
+        records.append(source.to_dict() | found.to_dict())
+    if as_json:
+        echo_json({"schema": 1, "slices": records})
 
 
 @click.command(short_help="Draw the figures.")

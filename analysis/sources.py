@@ -2,8 +2,9 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -120,6 +121,30 @@ def load_slice(path: Path, at: At) -> "tuple[xr.Dataset, Source]":
     _tell_missing(curves.attrs)
     told = [f"{axis}={say_value(axis, value)}" for axis, value in chosen.items() if len(there[axis]) > 1]
     return select(curves, chosen["alpha"], chosen.get("n_train")), Source(path, chosen, told)
+
+
+def load_slices(path: Path, at: At) -> "Iterator[tuple[xr.Dataset, Source]]":
+    """Load every slice at what is asked for, one after another; those of which nothing is done are named.
+
+    Raises
+    ------
+    StoreError
+        If nothing is done of any.
+    """
+    from quanta import RunDirectory, StoreError, load
+
+    there = _axes_of_run(RunDirectory(path)) if path.is_dir() else _axes_of(load(path))
+    free = [axis for axis in ("alpha", "n_subtasks") if axis not in dict(at)]
+    places = list(product(*(there[axis] for axis in free)))
+    missing: list[StoreError] = []
+    for place in places:
+        try:
+            yield load_slice(path, at + tuple(zip(free, place, strict=True)))
+        except StoreError as error:
+            missing.append(error)
+            if len(missing) == len(places):
+                raise
+            note(f"left out: {error}")
 
 
 def choose_units(path: Path, at: At) -> "tuple[RunDirectory, list[UnitSpec], Source]":

@@ -2,6 +2,8 @@ from ._version import __version__
 from .curves.combine import combine
 from .curves.conversion import as_curves
 from .curves.dataset import load_curves, make_curves, save_curves
+from .curves.importers.csv_file import curves_from_csv
+from .curves.importers.sacred import curves_from_sacred
 from .curves.schema import CurvesError, validate
 from .curves.tables import curves_from_table
 from .store.errors import StoreError
@@ -51,6 +53,8 @@ __all__ = [
     "compute_gram",
     "compute_gram_of_module",
     "count_parameters",
+    "curves_from_csv",
+    "curves_from_sacred",
     "curves_from_table",
     "find_pending",
     "load",

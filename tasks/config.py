@@ -62,12 +62,14 @@ class Config(BaseModel):
             raise ConfigError(one_line(error)) from None
 
 
-def read_text(path: str | os.PathLike[str]) -> str:
+def read_text(path: str | os.PathLike[str], most: int = MAX_TEXT_BYTES) -> str:
     """Read a configuration file, whoever wrote it.
 
     Parameters
     ----------
     path : path-like
+    most : int, default 2 MiB
+        Bytes that it may have.
 
     Returns
     -------
@@ -76,7 +78,7 @@ def read_text(path: str | os.PathLike[str]) -> str:
     Raises
     ------
     ConfigError
-        If it is no plain file, longer than `MAX_TEXT_BYTES`, or not UTF-8.
+        If it is no plain file, longer than `most`, or not UTF-8.
     OSError
         If it cannot be read.
     """
@@ -84,9 +86,10 @@ def read_text(path: str | os.PathLike[str]) -> str:
     if path.exists() and not path.is_file():  # a pipe or a device has no end
         raise ConfigError("expected a plain file")
     with path.open("rb") as file:
-        data = file.read(MAX_TEXT_BYTES + 1)
-    if len(data) > MAX_TEXT_BYTES:
-        raise ConfigError(f"must have at most {MAX_TEXT_BYTES} bytes, not {path.stat().st_size}")
+        # A read makes room for all that it may find.
+        data = file.read(min(most, max(os.fstat(file.fileno()).st_size, MAX_TEXT_BYTES)) + 1)
+    if len(data) > most:
+        raise ConfigError(f"must have at most {most} bytes, not {path.stat().st_size}")
     try:
         return data.decode("utf-8-sig")  # editors on Windows begin a file with a byte order mark
     except UnicodeDecodeError as error:

@@ -17,12 +17,15 @@ COMMANDS = (
     ("simulate", "ideal", "--out", "ideal.nc"),
     ("analyze", "ideal.nc", "--json"),
     ("figures", "ideal.nc", "--format", "pdf"),
+    ("compare", "ideal.nc"),
+    ("import", "csv", "table.csv", "--alpha", "0.4", "--out", "table.nc"),
 )
 
 
 def main() -> None:
     """Run them in an empty folder; the first that fails, fails."""
     with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "table.csv").write_text("width,step,subtask,loss\n4,0,1,1.0\n4,0,2,1.0\n")
         for command in COMMANDS:
             print("quanta", *command, flush=True)
             done = subprocess.run(

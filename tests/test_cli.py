@@ -16,11 +16,17 @@ from quanta.store.run_directory import RunDirectory, StoreError
 from quanta.tasks.config import ConfigError
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = ["generate", "train", "status", "verify", "simulate", "analyze", "figures", "discover", "demo"]
+COMMANDS = ["generate", "train", "status", "verify", "import", "simulate", "analyze", "compare"]
+COMMANDS += ["figures", "discover", "demo"]
+IMPORTS = [["import", "sacred"], ["import", "csv"]]
 
 
 class TestMain:
-    @pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)], ids=["main", *COMMANDS])
+    @pytest.mark.parametrize(
+        "command",
+        [[], *([name] for name in COMMANDS), *IMPORTS],
+        ids=["main", *COMMANDS, *(" ".join(names) for names in IMPORTS)],
+    )
     def test_help(self, run, command):
         result = run(*command, "--help")
         assert result.stdout.startswith(f"Usage: {' '.join(['quanta', *command])} ")
@@ -63,14 +69,14 @@ def python(*arguments):
 
 
 class TestEnvironment:
-    @pytest.mark.parametrize("command", COMMANDS)
+    @pytest.mark.parametrize("command", [*COMMANDS, *(" ".join(names) for names in IMPORTS)])
     def test_every_option_names_its_variable(self, run, command):
-        text = run(command, "--help").stdout
+        text = run(*command.split(), "--help").stdout
         options = re.split(r"\n  (?=-)", text.partition("\nOptions:")[2])[1:]
         assert options
         for option in options:
             name = re.search(r"--([a-z-]+)", option).group(1)
-            variable = "QUANTA_" + f"{command}_{name}".replace("-", "_").upper()
+            variable = "QUANTA_" + f"{command}_{name}".replace("-", "_").replace(" ", "_").upper()
             shown = re.search(rf"\[env var: {variable}[;\]]", " ".join(option.split()))
             assert (shown is None) == (name in ("help", "list")), option  # these only show, and set nothing
 

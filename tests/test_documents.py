@@ -5,6 +5,7 @@ import shlex
 import subprocess
 from pathlib import Path
 
+import click
 import pytest
 
 from quanta.cli import main
@@ -71,4 +72,9 @@ class TestInAShell:
         porch = main.make_context("quanta", [], resilient_parsing=True)
         context = command.make_context(words[1], [], parent=porch, resilient_parsing=True)
         _, rest, _ = command.make_parser(context).parse_args(words[2:])
+        if isinstance(command, click.Group) and rest:
+            below = command.commands.get(rest[0])
+            assert below is not None, f"there is no command {words[1]} {rest[0]}"
+            context = below.make_context(rest[0], [], parent=context, resilient_parsing=True)
+            _, rest, _ = below.make_parser(context).parse_args(rest[1:])
         assert rest == []

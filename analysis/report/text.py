@@ -73,7 +73,7 @@ def render(verdict: Verdict, console: Console) -> None:
         console.print()
         title = Text(f"{question.text} ", style="bold")
         console.print(title.append(question.outcome.upper(), style=_COLORS[question.outcome]))
-        _print_table(console, _CLAIM_COLUMNS, list(_claim_rows(question.claims)), left=2)
+        print_table(console, _CLAIM_COLUMNS, list(_claim_rows(question.claims)), left=2)
         if question.outcome == "inconclusive":
             console.print(_indented(Text(f"Undecided: {question.why}")))
         for need in question.needs:
@@ -83,10 +83,10 @@ def render(verdict: Verdict, console: Console) -> None:
             console.print()
             console.print(Text(f"Where the exponent along {axis} comes from", style="bold"))
             rows = list(_budget_rows(parts.exponent, parts.carries, parts.shares))
-            _print_table(console, _BUDGET_COLUMNS, rows)
+            print_table(console, _BUDGET_COLUMNS, rows)
     console.print()
     console.print(Text("Exponents", style="bold"))
-    _print_table(console, _EXPONENT_COLUMNS, list(_exponent_rows(verdict)), left=2)
+    print_table(console, _EXPONENT_COLUMNS, list(_exponent_rows(verdict)), left=2)
 
 
 def render_details(verdict: Verdict, tables: dict[str, pd.DataFrame], console: Console) -> None:
@@ -113,7 +113,7 @@ def render_details(verdict: Verdict, tables: dict[str, pd.DataFrame], console: C
             continue
         shown = _readable(table.drop(columns=[name for name in _NOT_PRINTED if name in table]))
         columns = [str(name).replace("_", " ") for name in shown.columns]
-        _print_table(console, columns, shown.to_numpy().tolist(), n_keys, left=n_keys)
+        print_table(console, columns, shown.to_numpy().tolist(), n_keys, left=n_keys)
 
 
 def _headline(verdict: Verdict) -> Text:
@@ -214,7 +214,7 @@ def _cell(value: object) -> str:
     return _UNKNOWN if value is None or value is pd.NA else str(value)
 
 
-def _print_table(
+def print_table(
     console: Console,
     columns: Sequence[str],
     rows: Sequence[Sequence[str | Text]],

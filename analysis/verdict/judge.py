@@ -120,8 +120,8 @@ class Verdict:
             "budget": {name: asdict(parts) for name, parts in self.budget.items()},
             "exponents": {name: asdict(exponent) for name, exponent in self.exponents.items()},
         }
-        plain: dict[str, Any] = _plain(record)
-        return plain
+        found: dict[str, Any] = plain(record)
+        return found
 
 
 @own_errors()
@@ -163,7 +163,7 @@ def judge(
     questions = {name: answer(statistics, name, confidence) for name in QUESTIONS}
     left, alpha = statistics.base.left, _named_alpha(statistics)
     return Verdict(
-        study=_study_name(curves.attrs.get("study")),
+        study=study_name(curves.attrs.get("study")),
         outcome=_join([question.outcome for question in questions.values()]),
         questions=questions,
         budget=sum_up_budgets(statistics, confidence),
@@ -308,17 +308,17 @@ def _claim_record(claim: Claim) -> dict[str, Any]:
     }
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Put None for numbers that JSON does not have, at any depth."""
     if isinstance(value, dict):
-        return {name: _plain(part) for name, part in value.items()}
+        return {name: plain(part) for name, part in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(part) for part in value]
+        return [plain(part) for part in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _study_name(study: str | None) -> str | None:
-    """Name in the JSON of a study; text that is something else is its own name."""
+def study_name(study: str | None) -> str | None:
+    """Return the name in the JSON of a study; text that is something else is its own name."""
     if study is None:
         return None
     try:

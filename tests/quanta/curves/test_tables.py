@@ -69,6 +69,46 @@ def test_without_width_the_size_is_that_of_the_model():
     assert found["width"].values.tolist() == [50, 98]
 
 
+def test_without_the_number_of_parameters_the_width_stands_for_it():
+    found = curves_from_table(rows().drop(columns="n_parameters"))
+    assert found["n_parameters"].values.tolist() == [4, 8]
+
+
+def test_several_alphas_and_no_frequencies():
+    table = pd.concat([rows().assign(alpha=alpha) for alpha in (0.4, -1, 1.2)]).drop(columns="frequency")
+    found = curves_from_table(table, offset=2)
+    assert found["alpha"].values.tolist() == [-1, 0.4, 1.2]
+    expected = [uniform_frequencies(3), zipf_frequencies(3, 0.4, 2), zipf_frequencies(3, 1.2, 2)]
+    np.testing.assert_allclose(found["frequency"], expected)
+
+
+def test_alpha_is_said_once():
+    with pytest.raises(CurvesError, match="alpha: expected a column or one number for all, found both"):
+        curves_from_table(rows().assign(alpha=0.4), alpha=0.4)
+
+
+def test_an_offset_is_of_frequencies_that_follow_from_alpha():
+    with pytest.raises(CurvesError, match="offset: expected beside an alpha, found a column frequency"):
+        curves_from_table(rows(), offset=1)
+
+
+def test_rows_scattered_over_a_huge_grid():
+    n = 3000
+    scattered = dict.fromkeys(("seed", "width", "step"), np.arange(n))
+    table = pd.DataFrame({**scattered, "subtask": 1, "n_parameters": np.arange(n), "loss": 0.5})
+    with pytest.raises(
+        CurvesError, match="expected rows that fill a grid, found 3000 in one of 27000000000 p"
+    ):
+        curves_from_table(table, alpha=0.4)
+
+
+def test_a_network_that_is_not_there_is_named():
+    table = rows()
+    found = curves_from_table(table[(table["seed"] == 0) | (table["width"] == 4)])
+    assert found["seed"].values.tolist() == [0]
+    assert found.attrs["left_out"] == "seed 1: nothing was measured at width 8"
+
+
 def test_a_network_that_stopped_early():
     loss = LOSS.copy()
     loss[1, 0, 2:] = np.nan
@@ -91,7 +131,21 @@ def test_a_network_that_stopped_early():
         ),
         (
             lambda t: t[(t["step"] != 10) | (t["width"] != 8)],
-            "step: expected the same for each network, found none at 10 for seed 0, width 8; align",
+            "step: expected the same for each network, found none at 10 for seed 0, width 8; "
+            "10 for seed 1, width 8; align",
+        ),
+        (
+            lambda t: t[(t["subtask"] == 1) | (t["seed"] == 0) | (t["width"] == 4) | (t["step"] < 100)],
+            "subtask: expected the same at each step, found none of 2, 3 for seed 1, width 8, step 100; "
+            "2, 3 for seed 1, width 8, step 1000$",
+        ),
+        (
+            lambda t: t[(t["seed"] == 0) | ~t["step"].isin([0, 10])].assign(n_train=7, alpha=0.4),
+            "found none at 0, 10 for seed 1, width 4; 0, 10 for seed 1, width 8; align",
+        ),
+        (
+            lambda t: t.drop(columns=["width", "n_parameters"]),
+            "table: expected a column width or n_parameters, found seed, step",
         ),
         (lambda t: t.assign(subtask=t["subtask"] - 1), "subtask: expected 1..3, all of them, found 0"),
         (lambda t: t.assign(width=t["width"] / 10), "width: expected whole numbers, found 0.4"),
