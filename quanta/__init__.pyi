@@ -19,7 +19,8 @@ from .training.device import resolve_device
 from .training.gradients import GradientError, compute_gram, compute_gram_of_module
 from .training.population import Population, count_parameters
 from .training.probe import Probe
-from .training.trainer import DivergedError, TrainedUnit, Trainer, train_unit
+from .training.results import TrainedUnit
+from .training.trainer import DivergedError, Trainer, train_unit
 
 __all__ = [
     "CurvesError",

@@ -145,7 +145,7 @@ class TestFaults:
 
     def test_a_run_directory_of_an_older_schema(self, copied):
         for file in copied.rglob("manifest.json"):
-            file.write_text(file.read_text().replace('"schema": 1', '"schema": 0'))
+            file.write_text(file.read_text().replace('"schema": 2', '"schema": 0'))
         shutil.rmtree(copied / "analysis", ignore_errors=True)
         command = [sys.executable, "-m", "quanta", "analyze", str(copied)]
         refused = subprocess.run(command, capture_output=True, text=True)

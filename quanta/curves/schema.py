@@ -64,6 +64,12 @@ VARIABLES = {
     "loss": Variable(AXES, "test cross-entropy of a subtask", "bit", required=True),
     "accuracy": Variable(AXES, "share of test samples predicted correctly", "1", required=False, upper=1),
     "brier": Variable(AXES, "mean squared error of the predicted probability", "1", required=False, upper=1),
+    "selection_loss": Variable(
+        AXES, "loss on the half of the test samples on which a step is chosen", "bit", required=False
+    ),
+    "reported_loss": Variable(
+        AXES, "loss on the other half, which is reported at the step chosen", "bit", required=False
+    ),
     "mean_loss": Variable(AXES[:-1], "mean loss, sum of frequency times loss", "bit", required=True),
     "frequency": Variable(
         ("alpha", "subtask"),
@@ -88,6 +94,13 @@ VARIABLES = {
     "samples_seen": Variable(
         (*UNIT_AXES, "step", "subtask"),
         "training samples of the subtask so far",
+        "1",
+        required=False,
+        dtype="int64",
+    ),
+    "examples_seen": Variable(
+        (*UNIT_AXES, "step", "subtask"),
+        "different training examples of the subtask so far",
         "1",
         required=False,
         dtype="int64",
@@ -203,7 +216,8 @@ def _check_variable(curves: xr.Dataset, name: str, variable: Variable) -> None:
     low, high = np.fmin.reduce(values, axis=None), np.fmax.reduce(values, axis=None)
     if np.isinf([low, high]).any():
         raise CurvesError(f"{name}: expected finite values, found an infinite one")
-    if name not in ("loss", "accuracy", "brier", "mean_loss") and np.isnan(np.min(values)):
+    is_curve = {"width", "step"} <= set(variable.dims)
+    if not is_curve and np.isnan(np.min(values)):
         raise CurvesError(f"{name}: expected finite values, found NaN")
     if low < 0 or high > variable.upper * (1 + 1e-6):
         raise CurvesError(f"{name}: expected 0..{variable.upper:g}, found {low:.6g}..{high:.6g}")

@@ -130,27 +130,29 @@ class TestMetaDevice:
 
     @pytest.mark.parametrize("freeze_first_layer", [False, True])
     @pytest.mark.parametrize("n_hidden_layers", [1, 2])
-    @pytest.mark.parametrize("n_train", ["online", 10])
-    def test_every_tensor_is_there(self, n_hidden_layers, n_train, freeze_first_layer):
+    @pytest.mark.parametrize(
+        ("n_train", "sampling"), [("online", "replacement"), (10, "replacement"), (25, "epochs")]
+    )
+    def test_every_tensor_is_there(self, n_hidden_layers, n_train, sampling, freeze_first_layer):
         unit = make_unit(
             n_train=n_train,
             population={"n_hidden_layers": n_hidden_layers},
-            training={"freeze_first_layer": freeze_first_layer},
+            training={"freeze_first_layer": freeze_first_layer, "sampling": sampling},
         )
         trainer = Trainer(unit, torch.device("meta"))
         with OnMeta():
-            trainer.step()
-            trainer.step()
+            for _ in range(3):  # to the second epoch
+                trainer.advance(1)
             results = trainer.evaluate()
+            trainer.batches.count_examples(trainer.samples_seen)
         parameters = list(trainer.population.parameters())
         tensors = [*parameters, *trainer.population.buffers(), trainer.samples_seen, *results.values()]
         tensors += [parameter.grad for parameter in parameters]
         assert {tensor.device.type for tensor in tensors} == {"meta"}
-        assert {name: tuple(values.shape) for name, values in results.items()} == {
-            "loss": (2, 5),
-            "accuracy": (2, 5),
-            "brier": (2, 5),
-        }
+        names = ["loss", "accuracy", "brier"]
+        names += ["selection_loss", "reported_loss"] if n_train != "online" else []
+        shapes = {name: tuple(values.shape) for name, values in results.items()}
+        assert shapes == dict.fromkeys(names, (2, 5))
 
     def test_a_tensor_elsewhere_would_be_noticed(self):
         with pytest.raises(AssertionError, match="on cpu"), OnMeta():
@@ -240,16 +242,16 @@ class TestStreams:
 def recorded_batches(trainer, n_steps=5):
     """Subtasks and bits of all the samples that the population is trained on in some steps."""
     batches = []
-    next_batch = trainer._next_batch
+    take = trainer.batches.take
 
     def record():
-        subtask, packed = next_batch()
+        subtask, packed = take()
         batches.append((subtask.clone(), trainer.task.unpack(subtask, packed).bits.clone()))
         return subtask, packed
 
-    trainer._next_batch = record
+    trainer.batches.take = record
     for _ in range(n_steps):
-        trainer.step()
+        trainer.advance(1)
     return tuple(torch.cat(parts) for parts in zip(*batches, strict=True))
 
 
