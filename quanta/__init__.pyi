@@ -3,6 +3,7 @@ from .curves.combine import combine
 from .curves.conversion import as_curves
 from .curves.dataset import load_curves, make_curves, save_curves
 from .curves.schema import CurvesError, validate
+from .curves.selection import read_losses
 from .curves.tables import curves_from_table
 from .store.errors import StoreError
 from .store.lock import LockedError
@@ -59,6 +60,7 @@ __all__ = [
     "load_population",
     "load_study",
     "make_curves",
+    "read_losses",
     "read_status",
     "resolve_device",
     "run_sweep",

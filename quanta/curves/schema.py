@@ -144,6 +144,7 @@ def validate(curves: xr.Dataset) -> xr.Dataset:
     if not is_mean_loss(mean_loss, expected):
         gap = float(np.nanmax(np.abs(mean_loss - expected)))
         raise CurvesError(f"mean_loss: expected the sum of frequency times loss, found a gap of {gap:.3g}")
+    _check_halves(curves)
     return curves
 
 
@@ -242,6 +243,22 @@ def _check_early_stops(curves: xr.Dataset) -> None:
             raise CurvesError(
                 f"loss: expected NaN only after an early stop, found NaN before measured values at {where}"
             )
+
+
+def _check_halves(curves: xr.Dataset) -> None:
+    """Refuse losses on halves of the test samples unless they are where the loss is, or none of a unit is."""
+    for name in ("selection_loss", "reported_loss"):
+        if name not in curves:
+            continue
+        for unit in np.ndindex(curves["loss"].shape[:3]):
+            missing, expected = (np.isnan(curves[x].values[unit]) for x in (name, "loss"))
+            if not (missing.all() or np.array_equal(missing, expected)):
+                where = ", ".join(
+                    f"{x} {curves[x].values[i]:g}" for x, i in zip(UNIT_AXES, unit, strict=True)
+                )
+                raise CurvesError(
+                    f"{name}: expected NaN where loss is NaN, or everywhere, found others at {where}"
+                )
 
 
 def _check_frequency(frequency: NDArray[np.float64]) -> None:
