@@ -1,4 +1,7 @@
 import itertools
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -290,6 +293,42 @@ class TestOracle:
                 torch.testing.assert_close(value, expected.get_parameter(name), rtol=0, atol=1e-9)
                 moved = max(moved, float((value - start.get_parameter(name)).detach().abs().max()))
             assert moved > 5 * unit.training.learning_rate
+
+
+MEMORY = """
+import resource, sys
+from quanta.study.spec import StudySpec
+from quanta.training.trainer import Trainer
+n_train, sampling = sys.argv[1:]
+[unit] = StudySpec.parse({
+    "name": "large",
+    "n_train": n_train if n_train == "online" else int(n_train),
+    "task": {"n_subtasks": 500, "n_bits": 100, "k": 3},
+    "population": {"widths": [100]},
+    "training": {"steps": 1000, "sampling": sampling},
+    "evaluation": {"n_evaluations": 5},
+}).units()
+trainer = Trainer(unit)
+trainer.record()
+for _ in range(3):
+    trainer.advance(1)
+trainer.batches.begin(250)  # the second epoch
+trainer.record()
+trainer.state()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sampling", ["replacement", "epochs"])
+def test_five_million_examples_take_less_than_a_gibibyte(sampling, monkeypatch):
+    """More than online, at the 100 bits of the paper."""
+    monkeypatch.chdir(Path(__file__).parents[3])
+    peaks = []
+    for n_train in ("online", "5000000"):
+        command = [sys.executable, "-c", MEMORY, n_train, sampling]
+        peaks.append(int(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
+    assert 100 * 2**20 < peaks[1] - peaks[0] < 2**30  # what is held is more than 100 MiB
 
 
 class TestSpec:

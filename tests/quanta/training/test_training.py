@@ -455,18 +455,23 @@ class TestCuda:
         )
 
     @pytest.mark.parametrize("n_hidden_layers", [1, 2])
-    @pytest.mark.parametrize("n_train", ["online", 500])
-    def test_graph_equals_eager_bit_for_bit(self, n_hidden_layers, n_train):
+    @pytest.mark.parametrize(
+        ("n_train", "sampling"),
+        # The last has epochs of 27 batches and a smaller one.
+        [("online", "replacement"), (500, "replacement"), (30_000, "epochs")],
+    )
+    def test_graph_equals_eager_bit_for_bit(self, n_hidden_layers, n_train, sampling):
         unit = make_unit(
             n_train=n_train,
             population={"widths": [3, 8, 600], "n_hidden_layers": n_hidden_layers},
-            training={"batch_size": 1100},
+            training={"batch_size": 1100, "sampling": sampling},
         )
         captured, eager = Trainer(unit, "cuda"), Trainer(unit, "cuda")
         taken = []
         while captured.n_steps < 50:
             taken.append(captured.advance(50 - captured.n_steps))
-        for _ in range(50):
+        for n_steps in range(50):
+            eager.batches.begin(n_steps)
             eager.step()
         assert max(taken) == 20
         assert torch.equal(captured.samples_seen, eager.samples_seen)
@@ -500,7 +505,39 @@ class TestCuda:
         # Factors of at most order 1 are off by 2^-9 (bf16) at most, over 100 steps of one path.
         np.testing.assert_allclose(losses[precision], losses["float32"], rtol=0, atol=0.1)
 
-    def test_trains_and_measures_there(self):
-        trained = train_unit(make_unit(n_train=50), "cuda")
+    @pytest.mark.parametrize("sampling", ["replacement", "epochs"])
+    def test_a_smaller_training_set_is_the_beginning_of_a_larger_one(self, sampling):
+        units = [make_unit(n_train=n, training={"sampling": sampling}) for n in (100, 40_000)]
+        smaller, larger = (Trainer(unit, "cuda").batches.training_set for unit in units)
+        assert torch.equal(smaller.subtask, larger.subtask[:100])
+        assert torch.equal(smaller.packed, larger.packed[:100])
+
+    @pytest.mark.parametrize("n_steps", [1, 24, 25, 40])
+    def test_goes_on_within_an_epoch(self, n_steps):
+        """Epochs of 23 batches and a smaller one; state is taken between them and within."""
+        unit = make_unit(n_train=373, training={"steps": 60, "sampling": "epochs"})
+
+        kept = {}
+
+        class Keeper:
+            def restore(self, trainer):
+                if kept:
+                    trainer.restore(kept)
+                return bool(kept)
+
+            def save_if_due(self, trainer):
+                if trainer.n_steps >= n_steps and not kept:
+                    kept.update({name: x.detach().cpu().clone() for name, x in trainer.state().items()})
+
+            def save(self, trainer):
+                raise AssertionError("nobody asked to stop")
+
+        whole = train_unit(unit, "cuda", keeper=Keeper())
+        assert 0 < int(kept["n_steps"]) < 60
+        assert train_unit(unit, "cuda", keeper=Keeper()) == whole
+
+    @pytest.mark.parametrize("sampling", ["replacement", "epochs"])
+    def test_trains_and_measures_there(self, sampling):
+        trained = train_unit(make_unit(n_train=50, training={"sampling": sampling}), "cuda")
         assert {parameter.device.type for parameter in trained.population.parameters()} == {"cuda"}
         assert np.isfinite(trained.curves["loss"]).all()
