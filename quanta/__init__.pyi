@@ -5,6 +5,7 @@ from .curves.dataset import load_curves, make_curves, save_curves
 from .curves.importers.csv_file import curves_from_csv
 from .curves.importers.sacred import curves_from_sacred
 from .curves.schema import CurvesError, validate
+from .curves.selection import read_losses
 from .curves.tables import curves_from_table
 from .store.errors import StoreError
 from .store.lock import LockedError
@@ -21,7 +22,8 @@ from .training.device import resolve_device
 from .training.gradients import GradientError, compute_gram, compute_gram_of_module
 from .training.population import Population, count_parameters
 from .training.probe import Probe
-from .training.trainer import DivergedError, TrainedUnit, Trainer, train_unit
+from .training.results import TrainedUnit
+from .training.trainer import DivergedError, Trainer, train_unit
 
 __all__ = [
     "CurvesError",
@@ -62,6 +64,7 @@ __all__ = [
     "load_population",
     "load_study",
     "make_curves",
+    "read_losses",
     "read_status",
     "resolve_device",
     "run_sweep",

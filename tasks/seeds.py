@@ -4,8 +4,9 @@ from typing import Literal, get_args
 
 import numpy as np
 
-Stream = Literal["task", "data", "init", "evaluation"]
-"""What the randomness is for: the subsets, the training samples, the initial weights, the test samples."""
+Stream = Literal["task", "data", "init", "evaluation", "examples"]
+"""What the randomness is for: the subsets, the training samples, the initial weights, the test samples, and
+the examples of a finite training set, from which the training samples are then taken."""
 
 
 _SAMPLE_KEY = 2**32 - 1
@@ -19,7 +20,7 @@ def derive_seed(seed: int, stream: Stream) -> int:
     ----------
     seed : int
         The unit's seed, at least 0.
-    stream : {"task", "data", "init", "evaluation"}
+    stream : {"task", "data", "init", "evaluation", "examples"}
         What the randomness is for. Streams of one seed are independent.
 
     Returns
@@ -32,9 +33,32 @@ def derive_seed(seed: int, stream: Stream) -> int:
     ValueError
         If `seed` is negative.
     """
-    if seed < 0:
-        raise ValueError(f"seed must be at least 0, not {seed}")
+    _check_not_negative(seed=seed)
     return _derive(seed, get_args(Stream).index(stream))
+
+
+def derive_epoch_seed(seed: int, epoch: int) -> int:
+    """Derive the seed of the order in which one epoch goes through a finite training set.
+
+    Parameters
+    ----------
+    seed : int
+        Of the unit, at least 0.
+    epoch : int
+        Counted from 0.
+
+    Returns
+    -------
+    int
+        Below 2^63, as from `derive_seed`.
+
+    Raises
+    ------
+    ValueError
+        If one of them is negative.
+    """
+    _check_not_negative(seed=seed, epoch=epoch)
+    return _derive(seed, get_args(Stream).index("data"), epoch)
 
 
 def derive_sample_seed(seed: int, sample_seed: int) -> int:
@@ -57,10 +81,14 @@ def derive_sample_seed(seed: int, sample_seed: int) -> int:
     ValueError
         If one of them is negative.
     """
-    for name, value in (("seed", seed), ("sample_seed", sample_seed)):
+    _check_not_negative(seed=seed, sample_seed=sample_seed)
+    return _derive(seed, _SAMPLE_KEY, sample_seed)
+
+
+def _check_not_negative(**values: int) -> None:
+    for name, value in values.items():
         if value < 0:
             raise ValueError(f"{name} must be at least 0, not {value}")
-    return _derive(seed, _SAMPLE_KEY, sample_seed)
 
 
 def _derive(seed: int, *key: int) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from quanta.store.run_directory import RunDirectory
+from quanta.store.run_directory import RunDirectory, load
 from quanta.study.spec import load_study
 from quanta.sweep.units import run_sweep
 
@@ -82,6 +82,22 @@ class TestKilled:
         )
         check(study, tmp_path, n_kills=4, longest=5, seconds=0.1)
 
+    @pytest.mark.parametrize("sampling", ["epochs", pytest.param("replacement", marks=pytest.mark.slow)])
+    def test_on_finite_training_sets(self, tmp_path, tiny_toml, sampling):
+        """D below and above a batch of 16, with a smaller batch at the end of an epoch; some stop early."""
+        study = tmp_path / "finite.toml"
+        study.write_text(
+            tiny_toml.read_text()
+            .replace("seed = [0, 1, 2]", 'seed = [0]\nn_train = [10, 1000, "online"]')
+            .replace(
+                "steps = 20", f'steps = 2000\nsampling = "{sampling}"\npatience = 12\nlearning_rate = 0.02'
+            )
+            .replace("n_evaluations = 5", "n_evaluations = 40")
+        )
+        check(study, tmp_path, n_kills=3, longest=4, seconds=0.1)
+        measured = load(tmp_path / "whole")["loss"].notnull().all(("width", "subtask")).sum("step").squeeze()
+        assert measured.sel(n_train=10) < measured.sel(n_train=1000)
+
     @pytest.mark.slow
     def test_the_demo_thirty_times(self, tmp_path):
         check("demo", tmp_path, n_kills=30, longest=8, seconds=0.5)
@@ -145,7 +161,7 @@ class TestFaults:
 
     def test_a_run_directory_of_an_older_schema(self, copied):
         for file in copied.rglob("manifest.json"):
-            file.write_text(file.read_text().replace('"schema": 1', '"schema": 0'))
+            file.write_text(file.read_text().replace('"schema": 2', '"schema": 0'))
         shutil.rmtree(copied / "analysis", ignore_errors=True)
         command = [sys.executable, "-m", "quanta", "analyze", str(copied)]
         refused = subprocess.run(command, capture_output=True, text=True)

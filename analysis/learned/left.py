@@ -6,6 +6,11 @@ unlearn it. So spikes are taken out, and every curve is made monotone once, by i
 noise is pooled with its neighbours, and a relapse that lasts raises what came before it. What lies above is
 the relapse share.
 
+A network that overfits a finite training set would unlearn by its end what it had learned. So its curve ends
+where its mean loss was lowest, as if training had stopped there: what is learned by then is learned. That
+step is chosen on one half of the test samples, and the curve is that of the other half
+(`quanta.curves.selection`).
+
 Shapes: D training-set sizes, S seeds, W widths, T steps, K subtasks.
 """
 
@@ -22,6 +27,7 @@ from quanta.analysis.axes import Axis, Trace
 from quanta.analysis.learned.monotone import MonotoneCurves, make_monotone, remove_spikes
 from quanta.analysis.learned.slices import select
 from quanta.analysis.records import Record
+from quanta.curves.selection import HALVES, find_place
 from quanta.tasks.numerics import own_errors
 
 Array = NDArray[np.float64]
@@ -57,7 +63,7 @@ class Left(Record):
         By how much the measured mean loss lies above the monotone one, as a share of it, mean over the
         evaluations.
     last : ndarray of int, shape (D, S, W)
-        Place of the last measured evaluation.
+        Place of the last measured evaluation; on a finite training set, of that with the lowest mean loss.
     chance : ndarray, shape (K,)
         In bits.
     chance_source : {"given", "measured", "assumed"}
@@ -116,7 +122,7 @@ class Left(Record):
 
     @property
     def last_step(self) -> Array:
-        """Step of the last measured evaluation, shape (D, S, W)."""
+        """Step of the last evaluation that counts, shape (D, S, W)."""
         return np.asarray(self.step[self.last])
 
     def at_half(self) -> Array:
@@ -193,6 +199,13 @@ def read_left(curves: xr.Dataset, metric: str = "loss") -> Left:
         raise ValueError(f"{metric} must be measured wherever the loss is, and nowhere else")
     frequency = curves["frequency"].values.astype(np.float64)
     last = measured.sum(axis=-1) - 1
+    if set(HALVES) <= set(curves.variables):
+        choice, report = (_ordered(curves[name], dims) for name in HALVES)
+        halved = np.isfinite(choice[..., 0, 0])  # not of online data
+        for network in zip(*np.nonzero(halved), strict=True):
+            last[network] = find_place(choice[network], frequency, "lowest mean")[0]
+        if metric == "loss":
+            value = np.where(halved[..., None, None], report, loss)
     found: dict[tuple[int, ...], MonotoneCurves] = {}
     relapse = np.empty(last.shape)
     for network in np.ndindex(last.shape):

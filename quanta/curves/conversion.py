@@ -40,13 +40,13 @@ BITS: dict[str, float] = {"bit": 1.0, "bits": 1.0, "1": 1.0, "": 1.0} | dict.fro
 )
 """Bits in each unit of a loss; a unit that says nothing is taken for bits."""
 
-WHOLE = ("seed", "width", "step", "subtask", "n_parameters", "samples_seen")
+WHOLE = ("seed", "width", "step", "subtask", "n_parameters", "samples_seen", "examples_seen")
 """What must be whole numbers: a part of one is refused and never cut off."""
 
 ATTRIBUTES = ("schema", "version", "study", "units_missing", "missing_units", "left_out")
 """What is kept of the attributes of a dataset."""
 
-_LOSSES = ("loss", "mean_loss", "chance")
+_LOSSES = ("loss", "mean_loss", "chance", "selection_loss", "reported_loss")
 _ALONG_ONE = (("n_train",), ("width",), ("step",))
 _converted: dict[int, tuple[Callable[[], xr.Dataset | None], list[Any], xr.Dataset | None]] = {}
 

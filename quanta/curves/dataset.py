@@ -6,6 +6,7 @@ may come from this package's training or from anywhere else (`make_curves`).
 
 import io
 import os
+from collections.abc import Container, Hashable
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,9 @@ def make_curves(
     accuracy: ArrayLike | None = None,
     brier: ArrayLike | None = None,
     samples_seen: ArrayLike | None = None,
+    examples_seen: ArrayLike | None = None,
+    selection_loss: ArrayLike | None = None,
+    reported_loss: ArrayLike | None = None,
     chance: ArrayLike | None = None,
     study: str | None = None,
 ) -> xr.Dataset:
@@ -57,7 +61,12 @@ def make_curves(
     accuracy, brier : array_like, optional
         Shaped like `loss`.
     samples_seen : array_like of int, optional, shape (n_alpha, n_n_train, n_seed, n_step, K)
-        Training samples of each subtask so far.
+        Training samples of each subtask so far; those that came again are counted again.
+    examples_seen : array_like of int, optional, shaped like `samples_seen`
+        Different ones of them.
+    selection_loss, reported_loss : array_like, optional, shaped like `loss`
+        Loss on the two halves of the test samples, so that a step can be chosen on the first and its loss
+        reported on the second; see `quanta.curves.selection`.
     chance : float or array_like, optional, shape (K,)
         Loss in bits of a subtask of which nothing is learned, positive; 1 for parity. Without it, it is not
         known.
@@ -95,6 +104,9 @@ def make_curves(
         "frequency": frequency,
         "n_parameters": n_parameters,
         "samples_seen": samples_seen,
+        "examples_seen": examples_seen,
+        "selection_loss": selection_loss,
+        "reported_loss": reported_loss,
         "chance": chance,
     }
     variables: dict[str, tuple[Any, ...]] = {}
@@ -167,6 +179,32 @@ def with_chance(curves: xr.Dataset, chance: float) -> xr.Dataset:
     schema = VARIABLES["chance"]
     values = np.full(curves.sizes["subtask"], chance)
     return curves.assign(chance=(schema.dims, values, schema.attributes))
+
+
+def with_examples(curves: xr.Dataset, names: Container[Hashable]) -> xr.Dataset:
+    """Give curves of online data what those of finite training sets have beside them.
+
+    Parameters
+    ----------
+    curves : Dataset
+    names : container of str
+        What the others have. Every sample is a new example, where the samples are known; the halves of the
+        test set were not measured.
+
+    Returns
+    -------
+    Dataset
+    """
+    values = {name: np.full_like(curves["loss"], np.nan) for name in ("selection_loss", "reported_loss")}
+    if "samples_seen" in curves:
+        values["examples_seen"] = curves["samples_seen"].values
+    return curves.assign(
+        {
+            name: (VARIABLES[name].dims, value, VARIABLES[name].attributes)
+            for name, value in values.items()
+            if name in names and name not in curves
+        }
+    )
 
 
 def save_curves(curves: xr.Dataset, path: str | os.PathLike[str]) -> None:

@@ -64,6 +64,12 @@ VARIABLES = {
     "loss": Variable(AXES, "test cross-entropy of a subtask", "bit", required=True),
     "accuracy": Variable(AXES, "share of test samples predicted correctly", "1", required=False, upper=1),
     "brier": Variable(AXES, "mean squared error of the predicted probability", "1", required=False, upper=1),
+    "selection_loss": Variable(
+        AXES, "loss on the half of the test samples on which a step is chosen", "bit", required=False
+    ),
+    "reported_loss": Variable(
+        AXES, "loss on the other half, which is reported at the step chosen", "bit", required=False
+    ),
     "mean_loss": Variable(AXES[:-1], "mean loss, sum of frequency times loss", "bit", required=True),
     "frequency": Variable(
         ("alpha", "subtask"),
@@ -88,6 +94,13 @@ VARIABLES = {
     "samples_seen": Variable(
         (*UNIT_AXES, "step", "subtask"),
         "training samples of the subtask so far",
+        "1",
+        required=False,
+        dtype="int64",
+    ),
+    "examples_seen": Variable(
+        (*UNIT_AXES, "step", "subtask"),
+        "different training examples of the subtask so far",
         "1",
         required=False,
         dtype="int64",
@@ -131,6 +144,7 @@ def validate(curves: xr.Dataset) -> xr.Dataset:
     if not is_mean_loss(mean_loss, expected):
         gap = float(np.nanmax(np.abs(mean_loss - expected)))
         raise CurvesError(f"mean_loss: expected the sum of frequency times loss, found a gap of {gap:.3g}")
+    _check_halves(curves)
     return curves
 
 
@@ -203,7 +217,8 @@ def _check_variable(curves: xr.Dataset, name: str, variable: Variable) -> None:
     low, high = np.fmin.reduce(values, axis=None), np.fmax.reduce(values, axis=None)
     if np.isinf([low, high]).any():
         raise CurvesError(f"{name}: expected finite values, found an infinite one")
-    if name not in ("loss", "accuracy", "brier", "mean_loss") and np.isnan(np.min(values)):
+    is_curve = {"width", "step"} <= set(variable.dims)
+    if not is_curve and np.isnan(np.min(values)):
         raise CurvesError(f"{name}: expected finite values, found NaN")
     if low < 0 or high > variable.upper * (1 + 1e-6):
         raise CurvesError(f"{name}: expected 0..{variable.upper:g}, found {low:.6g}..{high:.6g}")
@@ -228,6 +243,22 @@ def _check_early_stops(curves: xr.Dataset) -> None:
             raise CurvesError(
                 f"loss: expected NaN only after an early stop, found NaN before measured values at {where}"
             )
+
+
+def _check_halves(curves: xr.Dataset) -> None:
+    """Refuse losses on halves of the test samples unless they are where the loss is, or none of a unit is."""
+    for name in ("selection_loss", "reported_loss"):
+        if name not in curves:
+            continue
+        for unit in np.ndindex(curves["loss"].shape[:3]):
+            missing, expected = (np.isnan(curves[x].values[unit]) for x in (name, "loss"))
+            if not (missing.all() or np.array_equal(missing, expected)):
+                where = ", ".join(
+                    f"{x} {curves[x].values[i]:g}" for x, i in zip(UNIT_AXES, unit, strict=True)
+                )
+                raise CurvesError(
+                    f"{name}: expected NaN where loss is NaN, or everywhere, found others at {where}"
+                )
 
 
 def _check_frequency(frequency: NDArray[np.float64]) -> None:

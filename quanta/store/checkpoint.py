@@ -3,7 +3,8 @@
 One safetensors file holds everything that decides how a unit goes on: parameters, the optimiser's state, the
 state of the generator of batches, and what was measured so far. A continued unit is bit for bit the one that
 was never interrupted, on the same machine with the same number of threads. Another version of the
-compiled code comes to other last bits, so the file names its version, and is of no use to another.
+compiled code comes to other last bits, so the file names its version, and is of no use to another; nor is one
+of a training set to whoever draws training sets in another way.
 """
 
 import hashlib
@@ -16,6 +17,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from quanta.store.manifest import SCHEMA
 from quanta.study.spec import UnitSpec
 from quanta.tasks.atomic import atomic_write
 from quanta.tasks.config import one_line
@@ -68,6 +70,8 @@ class Checkpoint:
         }
         if trainer.population.kernel_version is not None:
             metadata["kernel"] = str(trainer.population.kernel_version)
+        if trainer.unit.n_train != "online":
+            metadata["schema"] = str(SCHEMA)
         with atomic_write(self.path) as temporary:
             save_file(state, temporary, metadata)
         now = perf_counter()
@@ -84,8 +88,8 @@ class Checkpoint:
         Raises
         ------
         CheckpointError
-            If it is damaged, of another unit or of another version of the compiled code; the trainer must not
-            be used then.
+            If it is damaged, of another unit, of another version of the compiled code or of a training set
+            that was drawn otherwise; the trainer must not be used then.
         """
         if not self.path.exists():
             return False
@@ -95,6 +99,12 @@ class Checkpoint:
             raise CheckpointError(
                 f"{self.path}: begun with version {one_line(head.get('kernel', '1'))} of the compiled code, "
                 f"which comes to other last bits than version {version}"
+            )
+        schema = head.get("schema", "1")
+        if trainer.unit.n_train != "online" and schema != str(SCHEMA):
+            raise CheckpointError(
+                f"{self.path}: begun on a training set of schema {one_line(schema)}, which has other "
+                f"examples than one of schema {SCHEMA}"
             )
         try:
             trainer.restore(state)
@@ -131,14 +141,15 @@ class Checkpoint:
                 metadata = file.metadata
                 if metadata.get("format") != FORMAT:
                     raise ValueError(f"format: expected {FORMAT!r}, found {metadata.get('format')!r}")
-                if metadata.get("unit") != unit.model_dump_json():
+                # Not the text: fields may have been added since, which are at their defaults then.
+                if UnitSpec.parse(metadata.get("unit", "")) != unit:
                     raise ValueError("it is of another unit")
                 state = {name: file.read(name) for name in file.tensors}
             if metadata.get("sha256") != _digest(state):
                 raise ValueError("its checksum is not that of its contents")
             # Those from before the head told seconds have none.
             seconds = repr(float(state["seconds"]))
-            unknown = set(metadata) - {"format", "unit", "n_steps", "seconds", "kernel", "sha256"}
+            unknown = set(metadata) - {"format", "unit", "n_steps", "seconds", "kernel", "schema", "sha256"}
             if unknown or metadata.get("seconds", seconds) != seconds:
                 raise ValueError("its head and its contents differ")
         except PermissionError:

@@ -24,11 +24,16 @@ CHECKPOINT = "checkpoint.safetensors"
 """The file of a unit that was begun and is not done."""
 
 
+SCHEMA: Literal[2] = 2
+"""Version of what is on disk. In 1, finite training sets were drawn from the stream of the batches, so that a
+smaller one was no part of a larger one; units with online data are the same in both."""
+
+
 class Manifest(Config):
     """What is known of one unit that was trained, or tried."""
 
-    format: Literal[1] = Field(1, alias="schema")
-    """Version of the manifest."""
+    format: Literal[1, 2] = Field(1, alias="schema")
+    """Version of what is on disk; see `SCHEMA`."""
     status: Literal["done", "failed"]
     """Whether the unit's files are there and whole, or it failed on its own."""
     reason: str | None = None
@@ -94,7 +99,7 @@ class Manifest(Config):
         from quanta.training.device import describe_device
 
         return cls(
-            schema=1,
+            schema=SCHEMA,
             status="done" if reason is None else "failed",
             reason=reason,
             unit=unit,

@@ -5,7 +5,7 @@ A run directory holds ``study.json`` and, for each unit, ``units/<id>/`` with ``
 """
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from quanta.store.creation import make, read_study, write_json
 from quanta.store.errors import StoreError
 from quanta.store.lock import hold
-from quanta.store.manifest import Manifest
+from quanta.store.manifest import SCHEMA, Manifest
 from quanta.store.slices import Slice, choose, group, keep_readable, units_to_read
 from quanta.study.axes import Value
 from quanta.study.size import MAX_CURVES_BYTES
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from quanta.training.population import Population
-    from quanta.training.trainer import TrainedUnit
+    from quanta.training.results import TrainedUnit
 
 
 class RunDirectory:
@@ -120,6 +120,38 @@ class RunDirectory:
     def pending(self, units: Iterable[UnitSpec] | None = None) -> list[UnitSpec]:
         """List those units of the study, or of the given ones, that are not done."""
         return [unit for unit in (self.study.units() if units is None else units) if not self.is_done(unit)]
+
+    def check_training_sets(self, units: Iterable[UnitSpec]) -> None:
+        """Let no unit on a finite training set be trained beside those on sets that were drawn otherwise.
+
+        Parameters
+        ----------
+        units : iterable of UnitSpec
+            Those that are to be trained.
+
+        Raises
+        ------
+        StoreError
+            If the study has some of an older schema; names one.
+        """
+        if all(unit.n_train == "online" for unit in units):
+            return
+        self._check_one_schema(self.study.units(), SCHEMA)
+
+    def _check_one_schema(self, units: Iterable[UnitSpec], expected: int | None = None) -> None:
+        """Raise StoreError if training sets were drawn otherwise than expected, or not all in one way."""
+        for unit in units:
+            manifest = None if unit.n_train == "online" else self.manifest(unit)
+            if manifest is None:
+                continue
+            expected = expected or manifest.format
+            if manifest.format != expected:
+                old = min(expected, manifest.format)
+                raise StoreError(
+                    f"{self.path}: training sets of schema {old}, where a smaller one is no part of a larger "
+                    f"one, cannot stand beside those of schema {SCHEMA} (see {unit.id}); train in another "
+                    "folder, or all anew with --overwrite"
+                )
 
     def failures(self, units: Iterable[UnitSpec]) -> dict[str, str]:
         """Say why those of these units failed that did, by unit id."""
@@ -238,6 +270,8 @@ class RunDirectory:
         """Read units that fill a grid."""
         from quanta.curves.combine import combine
 
+        self._check_one_schema(units)
+        units = sorted(units, key=lambda unit: unit.n_train == "online")  # these are given what those have
         places = [unit.coordinates for unit in units]
         curves = combine(self._parts(units), {axis: [place[axis] for place in places] for axis in places[0]})
         missing = [unit.id for each in slices for unit in each.missing]
@@ -246,11 +280,15 @@ class RunDirectory:
 
     def _parts(self, units: Sequence[UnitSpec]) -> "Iterator[xr.Dataset]":
         """Read units one by one, once it is known that there is room for all."""
-        from quanta.curves.dataset import load_curves, with_chance
+        from quanta.curves.dataset import load_curves, with_chance, with_examples
 
         most = min(MAX_CURVES_BYTES, memory_size() // 2)
+        first: set[Hashable] | None = None
         for unit in units:
             part = with_chance(load_curves(self.folder(unit) / "curves.nc"), CHANCE_BITS)
+            if first is not None and unit.n_train == "online":
+                part = with_examples(part, first)
+            first = first or set(part.variables)
             if part.nbytes * len(units) > most:
                 raise StoreError(
                     f"{self.path}: the curves of {len(units)} units must take at most {format_bytes(most)}, "

@@ -63,6 +63,13 @@ class TrainingSpec(Config):
     """Optimisation steps S."""
     batch_size: int = Field(20_000, ge=1, le=10**8)
     """Samples a step."""
+    sampling: Literal["replacement", "epochs"] = "replacement"
+    """How batches are taken from a finite training set: every sample drawn from it with replacement, or the
+    set gone through again and again, each time in a new order, min(n_train, batch_size) samples a step and
+    what is left as a smaller last batch. Online data have no end, and are the same either way."""
+    patience: int | None = Field(None, ge=1, le=10**5)
+    """Stop after so many evaluations in a row in which no network had a new lowest mean test loss; without
+    it, never. Evaluations are closer together in the beginning, so a few are few steps there."""
     learning_rate: float = Field(1e-3, gt=0, allow_inf_nan=False)
     """Learning rate of AdamW."""
     weight_decay: float = Field(0.0, ge=0, allow_inf_nan=False)

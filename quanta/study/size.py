@@ -57,9 +57,14 @@ def memory_needed(
     )
     itemsize = 8 if training.precision == "float64" else 4
     n_evaluations = min(evaluation.n_evaluations, training.steps + 1)
+    # Besides each example, its place in the order of an epoch, or whether it was drawn.
+    example = packed + 8 + (8 if training.sampling == "epochs" else 1)
+    measured = 3 * 4 * G * K + 8 * K
+    if n_train != "online":  # with how many examples were seen, and the loss on both halves of the test set
+        measured += 8 * K + (2 * 4 * G * K if samples > 1 else 0)
     return {
         "subsets (task.n_subtasks x task.k)": K * k * (8 + 8 + 1),
-        "training set (n_train x task.n_bits)": 0 if n_train == "online" else n_train * (packed + 8),
+        "training set (n_train x task.n_bits)": 0 if n_train == "online" else n_train * example,
         "test set (task.n_subtasks x evaluation.samples_per_subtask x task.n_bits)": K * samples * packed,
         "batch (training.batch_size x (task.n_bits + task.k))": training.batch_size * sample,
         "test samples of a subtask (evaluation.samples_per_subtask x (task.n_bits + task.k + widths))": (
@@ -69,7 +74,7 @@ def memory_needed(
         "parameters (population.widths x (task.n_subtasks + task.n_bits))": (
             itemsize * (4 * n_parameters + 2 * H * G)
         ),
-        _CURVES: n_evaluations * (3 * 4 * G * K + 8 * K),
+        _CURVES: n_evaluations * measured,
     }
 
 

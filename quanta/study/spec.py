@@ -74,6 +74,15 @@ class UnitSpec(Config):
         return chosen | {"n_subtasks": self.task.n_subtasks}
 
     @property
+    def has_halves(self) -> bool:
+        """Whether the loss is also measured on each half of the test set.
+
+        A network may overfit a finite training set. Then its loss is read where it was lowest, and the step
+        must not be chosen on the samples on which the loss is reported.
+        """
+        return self.n_train != "online" and self.evaluation.samples_per_subtask > 1
+
+    @property
     def evaluation_steps(self) -> NDArray[np.int64]:
         """Steps after which the population is measured, shape (n_step,)."""
         # From the last step down, so that a single one is the last and not the first.

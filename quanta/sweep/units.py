@@ -159,10 +159,17 @@ def find_pending(
         Units to train.
     failed : dict of str to str
         Unit id to the reason why it failed, of those that are left alone.
+
+    Raises
+    ------
+    StoreError
+        If their training sets would stand beside others that were drawn otherwise.
     """
     not_done = run.pending(units)
     failed = {} if retry_failed else run.failures(not_done)
-    return [unit for unit in not_done if unit.id not in failed], failed
+    pending = [unit for unit in not_done if unit.id not in failed]
+    run.check_training_sets(pending)
+    return pending, failed
 
 
 def train_and_store(

@@ -17,10 +17,9 @@ class StateError(QuantaError):
     """A state that is not one of this unit."""
 
 
-def check_samples_seen(unit: UnitSpec, samples_seen: Tensor, n_steps: int) -> None:
-    """Raise ValueError unless these can be the samples of the batches up to a step."""
+def check_samples_seen(unit: UnitSpec, samples_seen: Tensor, n_steps: int, total: int) -> None:
+    """Raise ValueError unless these can be the samples of the batches up to a step, so many in all."""
     found = (samples_seen.dtype, tuple(samples_seen.shape))
-    total = n_steps * unit.training.batch_size
     if found != (torch.int64, (unit.task.n_subtasks,)):
         raise ValueError(f"its samples_seen have the type and shape {found}")
     if samples_seen.min() < 0 or samples_seen.sum() != total:
@@ -34,6 +33,8 @@ def check_measured(unit: UnitSpec, measured: Mapping[str, NDArray[Any]], n_steps
         return
     K, G = unit.task.n_subtasks, len(unit.population.widths)
     shapes = {"loss": (G, K), "accuracy": (G, K), "brier": (G, K), "samples_seen": (K,)}
+    shapes |= {"examples_seen": (K,)} if unit.n_train != "online" else {}
+    shapes |= {"selection_loss": (G, K), "reported_loss": (G, K)} if unit.has_halves else {}
     expected = {name: (VARIABLES[name].dtype, shape) for name, shape in shapes.items()}
     found = {name: (str(values.dtype), values.shape[1:]) for name, values in measured.items()}
     counts = {len(values) for values in measured.values()}

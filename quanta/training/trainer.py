@@ -5,26 +5,24 @@ Shapes: B samples, K subtasks, G members.
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, Protocol
 
 import numpy as np
 import torch
-import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from quanta.curves.dataset import make_curves
 from quanta.study.spec import UnitSpec
 from quanta.tasks.seeds import Stream, derive_seed
 from quanta.tasks.sparse_parity import Batch, MultitaskSparseParity
-from quanta.tasks.spec import CHANCE_BITS
+from quanta.training.batches import make_batches
 from quanta.training.capture import STEPS_PER_REPLAY, CapturedSteps
 from quanta.training.device import EVALUATION_ROWS, check_device, own_products, own_settings, own_threads
 from quanta.training.optimizer import AdamW
-from quanta.training.population import Population, count_parameters
+from quanta.training.population import Population
+from quanta.training.results import TrainedUnit, as_curves
 from quanta.training.state import StateError, check_measured, check_samples_seen
 
 
@@ -65,37 +63,6 @@ class Keeper(Protocol):
         """Keep the state."""
 
 
-@dataclass(frozen=True, eq=False)
-class TrainedUnit:
-    """What training a unit leaves behind. Two are equal if their curves and weights are, to the bit.
-
-    Attributes
-    ----------
-    curves : Dataset
-        The axes of a study have length one.
-    population : Population
-        As it was after the last step.
-    seconds : float
-        Time that it took, interruptions left out.
-    """
-
-    curves: xr.Dataset
-    population: Population
-    seconds: float
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, TrainedUnit):
-            return NotImplemented
-        weights, others = self.population.state_dict(), other.population.state_dict()
-        return (
-            self.curves.identical(other.curves)
-            and weights.keys() == others.keys()
-            and all(torch.equal(weights[name], others[name]) for name in weights)
-        )
-
-    __hash__ = None  # type: ignore[assignment]
-
-
 class Trainer:
     """One unit on its way: the task, the population, the optimiser and the generators.
 
@@ -116,6 +83,8 @@ class Trainer:
         Steps taken so far.
     samples_seen : Tensor of int64, shape (K,)
         Training samples of each subtask so far.
+    batches : Batches
+        Where they come from.
     evaluations : list of dict
         What `record` measured so far.
     seconds : float
@@ -146,7 +115,7 @@ class Trainer:
         self.samples_seen = torch.zeros(unit.task.n_subtasks, dtype=torch.int64, device=self.device)
         self._data = self._generator("data")
         self._one = torch.ones((), dtype=torch.int64, device=self.device)
-        self._training_set = self._draw_training_set()
+        self.batches = make_batches(unit, self.task, self._generator("examples"), self._data)
         # The same number of samples of every subtask, subtask by subtask; unpacked when they are needed.
         n_test = unit.evaluation.samples_per_subtask * unit.task.n_subtasks
         self._test_set = self.task.draw_packed(n_test, self._generator("evaluation"))
@@ -155,15 +124,17 @@ class Trainer:
         """Take at least one optimisation step, and at most as many as asked for; return their number.
 
         On CUDA all but the first are replayed from a `CapturedSteps`, many together where they fit and one by
-        one before an evaluation, and the host does not wait.
+        one before an evaluation or the end of an epoch, and the host does not wait. A graph has static
+        shapes, so the smaller batch that ends an epoch is taken without one.
 
         Parameters
         ----------
         most : int
             At least 1.
         """
-        if self.device.type == "cuda" and self._has_stepped:
-            taken = STEPS_PER_REPLAY if most >= STEPS_PER_REPLAY else 1
+        n_full = min(most, self.batches.begin(self.n_steps))
+        if self.device.type == "cuda" and self._has_stepped and n_full > 0:
+            taken = STEPS_PER_REPLAY if n_full >= STEPS_PER_REPLAY else 1
             if taken not in self._captured:
                 assert self._data is not None
                 self._captured[taken] = CapturedSteps(self.step, self._data, taken)
@@ -175,8 +146,8 @@ class Trainer:
         return taken
 
     def step(self) -> None:
-        """Take one optimisation step of every member on one batch, uncounted."""
-        subtask, packed = self._next_batch()
+        """Take one optimisation step of every member on one batch that `batches` has begun, uncounted."""
+        subtask, packed = self.batches.take()
         self.samples_seen.scatter_add_(0, subtask, self._one.expand_as(subtask))
         if self.population.is_compiled:
             self.population.compute_gradients_packed(subtask, packed, self.task.own_bits)
@@ -194,7 +165,25 @@ class Trainer:
         """
         measured = {name: values.cpu().numpy() for name, values in self.evaluate().items()}
         _check_finite(measured["loss"], self.unit, self.n_steps)
-        self.evaluations.append(measured | {"samples_seen": self.samples_seen.cpu().numpy().copy()})
+        measured["samples_seen"] = self.samples_seen.cpu().numpy().copy()
+        examples_seen = self.batches.count_examples(self.samples_seen)
+        if examples_seen is not None:
+            measured["examples_seen"] = examples_seen.cpu().numpy()
+        self.evaluations.append(measured)
+
+    def is_at_rest(self) -> bool:
+        """Whether no network had a new lowest mean test loss in the last `training.patience` evaluations.
+
+        Where the loss is measured on both halves of the test set it is that of the first: the other is kept
+        for what is reported.
+        """
+        patience = self.unit.training.patience
+        if patience is None or len(self.evaluations) <= patience:
+            return False
+        name = "selection_loss" if self.unit.has_halves else "loss"
+        mean_loss = [evaluation[name] @ self.task.frequencies for evaluation in self.evaluations]
+        last_lowest = int(np.argmin(mean_loss, axis=0).max())  # the first of equal ones, in each network
+        return len(self.evaluations) - 1 - last_lowest >= patience
 
     def elapsed(self) -> float:
         """Seconds spent on the unit so far, interruptions left out."""
@@ -214,6 +203,7 @@ class Trainer:
             stacked = np.stack([evaluation[name] for evaluation in self.evaluations])
             state[f"evaluations.{name}"] = torch.from_numpy(stacked)
         return state | {
+            **self.batches.state(),
             "generator": self._data.get_state(),
             "samples_seen": self.samples_seen,
             "n_steps": torch.tensor(self.n_steps, device="cpu"),
@@ -251,10 +241,12 @@ class Trainer:
                     raise ValueError(f"the optimiser's state of {name} has the types and shapes {found}")
                 if of_parameter:
                     self.optimizer.state[parameter] = of_parameter
-            check_samples_seen(self.unit, state["samples_seen"], n_steps)
+            n_presented = self.batches.n_presented(n_steps)
+            check_samples_seen(self.unit, state["samples_seen"], n_steps, n_presented)
             self.samples_seen.copy_(state["samples_seen"])
             assert self._data is not None
             self._data.set_state(state["generator"])
+            self.batches.restore(state, n_steps, state["samples_seen"])
             self.seconds = float(state["seconds"])
             if not (0 <= n_steps <= self.unit.training.steps and 0 <= self.seconds < math.inf):
                 raise ValueError(f"it is at step {n_steps} after {self.seconds} s")
@@ -270,7 +262,8 @@ class Trainer:
         Returns
         -------
         dict
-            ``loss`` in bits, ``accuracy`` and ``brier``, each a float32 Tensor of shape (G, K) on the device.
+            ``loss`` in bits, ``accuracy`` and ``brier``, each a float32 Tensor of shape (G, K) on the device;
+            of a unit that `has_halves` also ``selection_loss`` and ``reported_loss``, those of each half.
         """
         n_samples, n_subtasks = self.unit.evaluation.samples_per_subtask, self.unit.task.n_subtasks
         at_a_time = max(1, EVALUATION_ROWS // n_samples)
@@ -291,24 +284,15 @@ class Trainer:
             "accuracy": ((margin > 0) == (target > 0)).to(margin.dtype),
             "brier": (margin.sigmoid() - target).square(),
         }
-        by_subtask = (-1, self.unit.evaluation.samples_per_subtask, len(self.population.widths))
-        return {name: x.reshape(by_subtask).mean(1).T.float() for name, x in per_sample.items()}
-
-    def _next_batch(self) -> tuple[Tensor, Tensor]:
-        """Draw a batch as subtasks and packed bits."""
-        size = self.unit.training.batch_size
-        if self._training_set is None:
-            return self.task.draw_subtasks(size, self._data), self.task.draw_packed(size, self._data)
-        subtask, packed = self._training_set
-        chosen = torch.randint(len(subtask), (size,), generator=self._data, device=self.device)
-        return subtask[chosen], packed[chosen]
-
-    def _draw_training_set(self) -> tuple[Tensor, Tensor] | None:
-        """Draw the D examples that batches are taken from, with replacement; None when online."""
-        n_train = self.unit.n_train
-        if n_train == "online":
-            return None
-        return self.task.draw_subtasks(n_train, self._data), self.task.draw_packed(n_train, self._data)
+        n_samples = self.unit.evaluation.samples_per_subtask
+        by_subtask = {
+            name: values.reshape(-1, n_samples, len(self.population.widths))
+            for name, values in per_sample.items()
+        }
+        if self.unit.has_halves:
+            halves = torch.tensor_split(by_subtask["loss"], 2, dim=1)
+            by_subtask |= dict(zip(("selection_loss", "reported_loss"), halves, strict=True))
+        return {name: values.mean(1).T.float() for name, values in by_subtask.items()}
 
     def _generator(self, stream: Stream) -> torch.Generator | None:
         if self.device.type == "meta":  # it has no generators
@@ -366,7 +350,11 @@ def train_unit(
                 if keeper is not None:
                     keeper.save_if_due(trainer)
             trainer.record()
-    return TrainedUnit(_as_curves(trainer), trainer.population, trainer.elapsed())
+            if trainer.is_at_rest():
+                if on_progress is not None:
+                    on_progress(unit.training.steps - trainer.n_steps)
+                break
+    return TrainedUnit(as_curves(unit, trainer.evaluations), trainer.population, trainer.elapsed())
 
 
 def _check_finite(loss: np.ndarray[Any, Any], unit: UnitSpec, step: int) -> None:
@@ -374,23 +362,3 @@ def _check_finite(loss: np.ndarray[Any, Any], unit: UnitSpec, step: int) -> None
     if bad.any():
         widths = ", ".join(str(width) for width in np.array(unit.population.widths)[bad])
         raise DivergedError(f"the loss is not finite at step {step} for widths {widths}")
-
-
-def _as_curves(trainer: Trainer) -> xr.Dataset:
-    unit, measured = trainer.unit, trainer.evaluations
-    stacked = {name: np.stack([evaluation[name] for evaluation in measured]) for name in measured[0]}
-    return make_curves(
-        stacked["loss"].swapaxes(0, 1),  # widths before steps
-        accuracy=stacked["accuracy"].swapaxes(0, 1),
-        brier=stacked["brier"].swapaxes(0, 1),
-        samples_seen=stacked["samples_seen"],
-        chance=CHANCE_BITS,
-        frequency=trainer.task.frequencies,
-        step=unit.evaluation_steps,
-        width=unit.population.widths,
-        n_parameters=[
-            count_parameters(width, unit.task.n_subtasks, unit.task.n_bits, unit.population.n_hidden_layers)
-            for width in unit.population.widths
-        ],
-        **unit.coordinates,
-    )

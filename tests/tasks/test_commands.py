@@ -135,7 +135,7 @@ class TestGenerate:
         )
         trainer = Trainer(study.units()[0])
         assert np.array_equal(trainer.task.subsets, load_file(tmp_path / "task")["subsets"].numpy())
-        used = [trainer.task.unpack(*trainer._next_batch()).bits for _ in range(3)]
+        used = [trainer.task.unpack(*trainer.batches.take()).bits for _ in range(3)]
         used += [trainer.task.unpack(torch.zeros(1024, dtype=torch.int64), trainer._test_set).bits]
         assert handed_out.isdisjoint(
             row.tobytes() for bits in used for row in np.packbits(bits.numpy(), axis=1, bitorder="little")

@@ -65,6 +65,26 @@ class TestMeasureLeft:
         assert left.share[0, 0, 0, :, 0].tolist() == [1, 0.5, 0.5, 0.5]
         assert left.relapse.tolist() == [[[0, 0]]]
 
+    def test_of_a_finite_training_set_it_ends_at_the_lowest_mean(self, slice_of):
+        """D = 10 overfits after step 4, D = 20 not at all; online there are no halves."""
+        overfitted, learned = [1, 0.9, 0.05, 0.8, 0.9], [1, 0.9, 0.05, 0.04, 0.03]
+        loss = np.array([overfitted, learned, learned])[:, None, None, :, None] * np.ones(2)
+        curves = slice_of(loss, [0.75, 0.25], step=[0, 2, 4, 8, 16], n_train=[10, 20, np.inf])
+        dims, halves = curves["loss"].dims, np.array(curves["loss"].values)
+        halves[2] = np.nan
+        reported = halves.copy()
+        reported[:2, ..., 2, :] = 0.01  # by luck, on the half that no step is chosen by
+        halved = curves.assign(selection_loss=(dims, halves), reported_loss=(dims, reported))
+        left = measure_left(halved)
+        assert left.last.ravel().tolist() == [2, 4, 4]
+        assert left.last_step.ravel().tolist() == [4, 16, 16]
+        # The last of the overfitted is no spike: the two before it decide.
+        assert left.end[0].max() < 0.1
+        np.testing.assert_allclose(left.end[2], 0.03, rtol=1e-6)
+        assert measure_left(curves).end[0].min() > 0.4  # of curves from elsewhere all is read
+        accuracy = halved.assign(accuracy=(dims, 1 - curves["loss"].values / 2))
+        assert measure_left(accuracy, "accuracy").last.ravel().tolist() == [2, 4, 4]
+
     @pytest.mark.parametrize(
         ("metric", "of_learned"), [("accuracy", lambda left: 1 - left / 2), ("brier", lambda left: left / 4)]
     )

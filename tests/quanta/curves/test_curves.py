@@ -26,6 +26,11 @@ def example(seed=(0, 1), alpha=(0.2, 0.4), n_train=(100.0,), frequency=FREQUENCY
         "chance": [1.0, 2.0, 0.5],
         "study": "{}",
     } | given_values
+    halves = {
+        "selection_loss": np.multiply(values["loss"], 0.75),
+        "reported_loss": np.multiply(values["loss"], 1.25),
+    }
+    values = {"examples_seen": np.asarray(values["samples_seen"]) // 2} | halves | values
     return make_curves(
         **values,
         frequency=frequency,
@@ -241,9 +246,20 @@ class TestValidate:
             save_curves(mutate(curves), tmp_path / "bad.nc")
         assert not list(tmp_path.iterdir())
 
-    @pytest.mark.parametrize("name", ["accuracy", "brier", "samples_seen", "chance"])
+    @pytest.mark.parametrize("name", ["accuracy", "brier", "samples_seen", "examples_seen", "chance"])
     def test_curves_from_elsewhere_may_lack_some(self, name):
         validate(example().drop_vars(name))
+
+    @pytest.mark.parametrize("name", ["selection_loss", "reported_loss"])
+    def test_halves_may_lack_of_a_unit(self, name):
+        curves = example()
+        validate(put(name, np.nan, alpha=1, seed=0)(curves))
+        for where in ({"alpha": 1, "seed": 0, "step": 2}, {"alpha": 1, "seed": 0, "width": 0}):
+            message = (
+                f"{name}: expected NaN where loss is NaN, or everywhere, found others at alpha 0.4, .* seed 0"
+            )
+            with pytest.raises(CurvesError, match=message):
+                validate(put(name, np.nan, **where)(curves))
 
     def test_an_early_stop(self):
         curves = example()

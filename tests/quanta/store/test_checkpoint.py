@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -5,6 +7,7 @@ from safetensors.torch import load_file, save_file
 
 from quanta.store import checkpoint as module
 from quanta.store.checkpoint import Checkpoint, CheckpointError
+from quanta.store.manifest import SCHEMA
 from quanta.study.spec import StudySpec
 from quanta.training.kernel import KERNEL_VERSION
 from quanta.training.trainer import StoppedError, Trainer, train_unit
@@ -54,6 +57,8 @@ def same(one, other):
 UNITS = {
     "online": make_unit(),
     "finite": make_unit(n_train=50),
+    "epochs": make_unit(n_train=50, training={"sampling": "epochs"}),  # of 16, 16, 16 and 2
+    "an epoch a step": make_unit(n_train=10, training={"sampling": "epochs"}),
     "float64": make_unit(training={"precision": "float64", "weight_decay": 0.1}),
     "deep": make_unit(population={"widths": [3, 8], "n_hidden_layers": 2}),
     "frozen": make_unit(training={"freeze_first_layer": True}),
@@ -62,7 +67,7 @@ UNITS = {
 
 class TestContinuing:
     @pytest.mark.parametrize("unit", UNITS.values(), ids=UNITS)
-    @pytest.mark.parametrize("n_steps", [1, 2, 17, 39, 40])
+    @pytest.mark.parametrize("n_steps", [1, 2, 16, 17, 39, 40])
     def test_is_bit_for_bit_never_having_stopped(self, unit, n_steps, tmp_path):
         path = tmp_path / "checkpoint.safetensors"
         interrupted(unit, path, n_steps)
@@ -87,6 +92,19 @@ class TestContinuing:
         other = tmp_path / "other.safetensors"
         Checkpoint(other).save(trainer)
         assert not train_unit(unit, keeper=Checkpoint(other)).curves.identical(train_unit(unit).curves)
+
+    @pytest.mark.parametrize("n_train", ["online", 50])
+    def test_stops_as_early(self, n_train, tmp_path):
+        values = {"n_train": n_train, "evaluation": {"n_evaluations": 30}}
+        unit = make_unit(**values, training={"sampling": "epochs", "patience": 2, "learning_rate": 0.5})
+        whole, path = train_unit(unit), tmp_path / "checkpoint.safetensors"
+        n_measured = int(whole.curves["loss"].notnull().all(("width", "subtask")).sum())
+        assert 3 <= n_measured < unit.evaluation_steps.size - 1
+        last = int(unit.evaluation_steps[n_measured - 1])
+        for n_steps in range(1, last + 1):  # also between the last step and its evaluation
+            interrupted(unit, path, n_steps)
+            same(train_unit(unit, keeper=Checkpoint(path)), whole)
+            path.unlink()
 
     def test_steps_already_taken_are_reported(self, tmp_path):
         unit, path = UNITS["online"], tmp_path / "checkpoint.safetensors"
@@ -152,6 +170,37 @@ class TestKernelVersion:
         assert Checkpoint(path).restore(Trainer(UNITS["deep"]))
 
 
+class TestTrainingSet:
+    """What was begun on examples that were drawn otherwise cannot go on with these."""
+
+    @pytest.mark.parametrize("schema", [None, "1", str(SCHEMA + 1)])
+    def test_another_is_refused_with_one_line(self, schema, tmp_path):
+        path = tmp_path / "checkpoint.safetensors"
+        interrupted(UNITS["finite"], path, 17)
+        rewrite(path, load_file(path), UNITS["finite"], n_steps="17", schema=schema)
+        message = rf"begun on a training set of schema {schema or 1}, .* of schema {SCHEMA}$"
+        with pytest.raises(CheckpointError, match=message) as caught:
+            Checkpoint(path).restore(Trainer(UNITS["finite"]))
+        assert len(str(caught.value).splitlines()) == 1
+
+    @pytest.mark.parametrize("schema", [None, "1"])
+    def test_online_has_none(self, schema, tmp_path):
+        path = tmp_path / "checkpoint.safetensors"
+        interrupted(UNITS["online"], path, 17)
+        rewrite(path, load_file(path), n_steps="17", schema=schema)
+        assert Checkpoint(path).restore(Trainer(UNITS["online"]))
+
+    def test_fields_that_were_added_since_are_at_their_defaults(self, tmp_path):
+        path = tmp_path / "checkpoint.safetensors"
+        interrupted(UNITS["online"], path, 17)
+        unit = json.loads(UNITS["online"].model_dump_json())
+        del unit["training"]["sampling"], unit["training"]["patience"]
+        metadata = {"format": module.FORMAT, "unit": json.dumps(unit), "kernel": str(KERNEL_VERSION)}
+        state = load_file(path)
+        save_file(state, path, metadata | {"n_steps": "17", "sha256": module._digest(state)})
+        same(train_unit(UNITS["online"], keeper=Checkpoint(path)), train_unit(UNITS["online"]))
+
+
 class TestDamage:
     @pytest.fixture
     def left(self, tmp_path):
@@ -210,6 +259,32 @@ class TestDamage:
     def test_samples_that_no_batches_had(self, left, samples_seen, message):
         rewrite(left, load_file(left) | {"samples_seen": samples_seen})
         self.refuse(left, message)
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            (lambda seen: 1 - seen, "not those of the samples"),
+            (lambda seen: 0 * seen, "not those of the samples"),
+            (lambda seen: 2 * seen, r"marks of examples are torch.uint8 of shape \(50,\)"),
+            (lambda seen: seen[1:], r"marks of examples are torch.uint8 of shape \(49,\)"),
+            (lambda seen: seen.long(), r"marks of examples are torch.int64 of shape \(50,\)"),
+        ],
+    )
+    def test_examples_that_no_batches_had(self, change, message, tmp_path):
+        path = tmp_path / "checkpoint.safetensors"
+        interrupted(UNITS["finite"], path, 2)
+        state = load_file(path)
+        rewrite(path, state | {"seen": change(state["seen"]).contiguous()}, UNITS["finite"], schema="2")
+        self.refuse(path, message, UNITS["finite"])
+
+    def test_samples_of_whole_batches_where_one_was_smaller(self, tmp_path):
+        path = tmp_path / "checkpoint.safetensors"
+        interrupted(UNITS["epochs"], path, 4)
+        state = load_file(path)
+        assert int(state["samples_seen"].sum()) == 50
+        wrong = state["samples_seen"] + torch.tensor([14, 0, 0, 0, 0])
+        rewrite(path, state | {"samples_seen": wrong}, UNITS["epochs"], schema="2")
+        self.refuse(path, "not the 50 up to step 4", UNITS["epochs"])
 
     def test_a_save_that_fails_leaves_the_one_before(self, left, monkeypatch):
         before = left.read_bytes()

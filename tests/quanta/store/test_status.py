@@ -430,7 +430,10 @@ class TestVerify:
             (lambda data: b"", "cannot be read ("),
             (lambda data: b"\xff" + data, "cannot be read ("),
             (lambda data: data.replace(b'"done"', b'"dond"'), "cannot be read (status: must be "),
-            (lambda data: data.replace(b'"schema": 1', b'"schema": 2'), "cannot be read (schema: must be 1"),
+            (
+                lambda data: data.replace(b'"schema": 2', b'"schema": 3'),
+                "cannot be read (schema: must be 1 or 2",
+            ),
             (lambda data: data.replace(b'"seed": 1', b'"seed": 2'), "is that of another unit, alpha=0.4_"),
             (
                 lambda data: data.replace(b'"curves.nc"', b'"curves.nb"'),

@@ -206,11 +206,11 @@ class TestWrite:
         run.write_done(unit, train_unit(unit), device=CPU, started=started)
         text = (run.folder(unit) / "manifest.json").read_text()
         manifest = Manifest.parse(text)
-        assert json.loads(text)["schema"] == 1
+        assert json.loads(text)["schema"] == 2
         assert run.manifest(unit) == manifest
         assert (manifest.status, manifest.reason, manifest.unit) == ("done", None, unit)
         assert manifest.seeds == {
-            stream: derive_seed(1, stream) for stream in ("task", "data", "init", "evaluation")
+            stream: derive_seed(1, stream) for stream in ("task", "data", "init", "evaluation", "examples")
         }
         assert manifest.versions["torch"] == torch.__version__
         assert manifest.device.endswith(", 1 thread")
@@ -304,7 +304,7 @@ class TestDamage:
             pytest.param("manifest.json", forget_checksums, id="no checksum"),
             pytest.param("manifest.json", replace(b'"curves.nc"', b'"curves.nb"'), id="another file"),
             pytest.param("manifest.json", replace(b'"done"', b'"dond"'), id="no such status"),
-            pytest.param("manifest.json", replace(b'"schema": 1', b'"schema": 2'), id="another version"),
+            pytest.param("manifest.json", replace(b'"schema": 2', b'"schema": 3'), id="another version"),
             pytest.param("manifest.json", replace(b'"seed": 0', b'"seed": 1'), id="another seed"),
             pytest.param("manifest.json", replace(b"{", b"\xff"), id="no text"),
             pytest.param("manifest.json", lambda data: b"null", id="null"),

@@ -35,17 +35,18 @@ def n_bytes(*tensors):
     return sum(tensor.nbytes for tensor in tensors)
 
 
+@pytest.mark.parametrize("sampling", ["replacement", "epochs"])
 @pytest.mark.parametrize("precision", ["float32", "float64"])
 @pytest.mark.parametrize("n_hidden_layers", [1, 3])
 @pytest.mark.parametrize("n_bits", [64, 65])
-def test_is_what_a_trainer_holds(n_bits, n_hidden_layers, precision):
+def test_is_what_a_trainer_holds(n_bits, n_hidden_layers, precision, sampling):
     study = StudySpec.parse(
         {
             "name": "small",
             "n_train": 1000,
             "task": {"n_subtasks": 20, "n_bits": n_bits, "k": [1, 2, 3, 4] * 5},
             "population": {"widths": [3, 8, 10], "n_hidden_layers": n_hidden_layers},
-            "training": {"steps": 4, "batch_size": 16, "precision": precision},
+            "training": {"steps": 4, "batch_size": 16, "precision": precision, "sampling": sampling},
             "evaluation": {"samples_per_subtask": 8, "n_evaluations": 5},
         }
     )
@@ -53,7 +54,10 @@ def test_is_what_a_trainer_holds(n_bits, n_hidden_layers, precision):
     trainer.advance(1)
     trainer.record()
     task, population = trainer.task, trainer.population
-    assert part(study, "training set") == n_bytes(*trainer._training_set)
+    batches = trainer.batches
+    beside = batches._order if sampling == "epochs" else batches._seen
+    held = n_bytes(batches.training_set.subtask, batches.training_set.packed, beside)
+    assert part(study, "training set") == held
     assert part(study, "test set") == n_bytes(trainer._test_set)
     assert part(study, "subsets") == task.subsets.nbytes + n_bytes(task._bit_index, task._in_subset)
     moments = [

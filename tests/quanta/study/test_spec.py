@@ -67,7 +67,8 @@ class TestParse:
             (
                 {"training": {"steps": 1, "lr": 1}},
                 "training.lr: unknown key, known are training.steps, training.batch_size, "
-                "training.learning_rate, training.weight_decay, training.precision, "
+                "training.sampling, training.patience, training.learning_rate, training.weight_decay, "
+                "training.precision, "
                 "training.freeze_first_layer",
             ),
             ({"task": {"alpha": 0.4}}, "task.alpha: unknown key, did you mean alpha?"),
@@ -245,6 +246,8 @@ class TestIds:
                     "weight_decay": 0.1,
                     "precision": "float64",
                     "freeze_first_layer": True,
+                    "sampling": "epochs",
+                    "patience": 5,
                 },
             ),
             ("evaluation", {"samples_per_subtask": 2, "n_evaluations": 3}),

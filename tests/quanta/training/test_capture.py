@@ -34,16 +34,7 @@ def as_on_cuda(monkeypatch):
             finally:
                 trainer.device = torch.device("cpu")
 
-        # `_next_batch` asks for the device of what it draws.
-        step = trainer.step
-
-        def on_cpu():
-            before, trainer.device = trainer.device, torch.device("cpu")
-            step()
-            trainer.device = before
-
         monkeypatch.setattr(trainer, "advance", with_graphs)
-        monkeypatch.setattr(trainer, "step", on_cpu)
         return trainer
 
     return make
@@ -81,6 +72,42 @@ class TestReplay:
             for name, tensor in expected.items():
                 assert torch.equal(found[name], tensor), f"{name} after {captured.n_steps} steps"
         assert captured.n_steps == 62
+
+    @pytest.mark.parametrize("n_hidden_layers", [1, 2])
+    @pytest.mark.parametrize("n_train", [10, 40, 48, 373])
+    def test_equals_single_steps_through_epochs(self, as_on_cuda, n_train, n_hidden_layers, monkeypatch):
+        """Of 1 batch, of 3 with the last one smaller, of 3 full ones, and of 24 with the last one smaller."""
+        unit = make_unit(
+            n_train=n_train,
+            population={"n_hidden_layers": n_hidden_layers},
+            training={"steps": 62, "weight_decay": 0.01, "sampling": "epochs"},
+        )
+        captured, single = as_on_cuda(unit), as_on_cuda(unit)
+        replayed, eager = [], []
+        replay, step = RecordedSteps.replay, captured.step
+        monkeypatch.setattr(
+            RecordedSteps, "replay", lambda self: (replayed.append(self.n_steps), replay(self))
+        )
+        monkeypatch.setattr(captured, "step", lambda: (eager.append(captured.n_steps), step()))
+        while captured.n_steps < 62:
+            before = captured.n_steps
+            taken = captured.advance(62 - before)
+            captured.record()
+            for _ in range(taken):
+                Trainer.advance(single, 1)  # on the CPU
+            single.record()
+            found, expected = state_of(captured), state_of(single)
+            assert found.keys() == expected.keys()
+            for name, tensor in expected.items():
+                assert torch.equal(found[name], tensor), f"{name} after {captured.n_steps} steps"
+        assert sum(replayed) > 0
+        assert max(replayed) == (20 if n_train == 373 else 1)
+        # Besides the first step and the captures, none of which is counted, the smaller batches alone.
+        per_epoch = -(-n_train // 16)
+        n_smaller = 62 // per_epoch if n_train % 16 and n_train > 16 else 0
+        assert sum(replayed) == 62 - 1 - n_smaller
+        assert len(eager) == 1 + n_smaller + sum({*replayed})
+        assert torch.equal(captured.batches._order, single.batches._order)
 
     def test_a_capture_runs_nothing(self, as_on_cuda):
         trainer = as_on_cuda(make_unit())
@@ -139,12 +166,27 @@ class TestMistakes:
             trainer.first = 0
 
             def in_turn(trainer=trainer):
-                subtask, packed = trainer._training_set
+                subtask, packed = trainer.batches.training_set.subtask, trainer.batches.training_set.packed
                 rows = slice(trainer.first, trainer.first + 16)
                 trainer.first += 16
                 return subtask[rows], packed[rows]
 
-            trainer._next_batch = in_turn
+            trainer.batches.take = in_turn
+        assert not self.replays_right(*trainers)
+
+    def test_a_place_in_the_epoch_on_the_host(self, as_on_cuda):
+        unit = make_unit(n_train=1000, training={"sampling": "epochs"})
+        trainers = [as_on_cuda(unit) for _ in range(2)]
+        for trainer in trainers:
+            trainer.first = 0
+
+            def in_turn(trainer=trainer):
+                rows = trainer.batches._order[trainer.first : trainer.first + 16]
+                trainer.first += 16
+                return trainer.batches.training_set.rows(rows)
+
+            trainer.batches.begin(0)
+            trainer.batches.take = in_turn
         assert not self.replays_right(*trainers)
 
     def test_random_numbers_of_the_host(self, as_on_cuda):
@@ -153,11 +195,11 @@ class TestMistakes:
             numbers = torch.Generator().manual_seed(0)
 
             def drawn(trainer=trainer, numbers=numbers):
-                subtask, packed = trainer._training_set
+                subtask, packed = trainer.batches.training_set.subtask, trainer.batches.training_set.packed
                 rows = torch.tensor([int(torch.randint(40, (), generator=numbers)) for _ in range(16)])
                 return subtask[rows], packed[rows]
 
-            trainer._next_batch = drawn
+            trainer.batches.take = drawn
         with pytest.raises(RuntimeError, match="_local_scalar_dense waits for the device"):
             self.replays_right(*trainers)
 
@@ -271,20 +313,29 @@ class TestFakeCuda:
 
     @pytest.mark.parametrize("freeze_first_layer", [False, True])
     @pytest.mark.parametrize("precision", ["float32", "float64", "bf16", "tf32"])
-    @pytest.mark.parametrize("n_train", ["online", 40])
-    def test_everything_is_there(self, fake_cuda, n_train, precision, freeze_first_layer):
+    @pytest.mark.parametrize(
+        ("n_train", "sampling"), [("online", "replacement"), (40, "replacement"), (25, "epochs")]
+    )
+    def test_everything_is_there(self, fake_cuda, n_train, sampling, precision, freeze_first_layer):
         unit = make_unit(
             n_train=n_train,
-            training={"precision": precision, "freeze_first_layer": freeze_first_layer},
+            training={
+                "precision": precision,
+                "freeze_first_layer": freeze_first_layer,
+                "sampling": sampling,
+            },
         )
         trainer = fake_cuda(unit)
         with OnFakeCuda():
-            trainer.step()
-            trainer.step()
+            for n_steps in range(3):
+                trainer.batches.begin(n_steps)
+                trainer.step()
             results = trainer.evaluate()
-        assert {name: tuple(values.shape) for name, values in results.items()} == dict.fromkeys(
-            ("loss", "accuracy", "brier"), (2, 5)
-        )
+            trainer.batches.count_examples(trainer.samples_seen)
+        names = ["loss", "accuracy", "brier"]
+        names += ["selection_loss", "reported_loss"] if n_train != "online" else []
+        shapes = {name: tuple(values.shape) for name, values in results.items()}
+        assert shapes == dict.fromkeys(names, (2, 5))
         assert {values.device.type for values in results.values()} == {"cuda"}
 
     def test_the_optimiser_is_there(self, fake_cuda):

@@ -130,27 +130,29 @@ class TestMetaDevice:
 
     @pytest.mark.parametrize("freeze_first_layer", [False, True])
     @pytest.mark.parametrize("n_hidden_layers", [1, 2])
-    @pytest.mark.parametrize("n_train", ["online", 10])
-    def test_every_tensor_is_there(self, n_hidden_layers, n_train, freeze_first_layer):
+    @pytest.mark.parametrize(
+        ("n_train", "sampling"), [("online", "replacement"), (10, "replacement"), (25, "epochs")]
+    )
+    def test_every_tensor_is_there(self, n_hidden_layers, n_train, sampling, freeze_first_layer):
         unit = make_unit(
             n_train=n_train,
             population={"n_hidden_layers": n_hidden_layers},
-            training={"freeze_first_layer": freeze_first_layer},
+            training={"freeze_first_layer": freeze_first_layer, "sampling": sampling},
         )
         trainer = Trainer(unit, torch.device("meta"))
         with OnMeta():
-            trainer.step()
-            trainer.step()
+            for _ in range(3):  # to the second epoch
+                trainer.advance(1)
             results = trainer.evaluate()
+            trainer.batches.count_examples(trainer.samples_seen)
         parameters = list(trainer.population.parameters())
         tensors = [*parameters, *trainer.population.buffers(), trainer.samples_seen, *results.values()]
         tensors += [parameter.grad for parameter in parameters]
         assert {tensor.device.type for tensor in tensors} == {"meta"}
-        assert {name: tuple(values.shape) for name, values in results.items()} == {
-            "loss": (2, 5),
-            "accuracy": (2, 5),
-            "brier": (2, 5),
-        }
+        names = ["loss", "accuracy", "brier"]
+        names += ["selection_loss", "reported_loss"] if n_train != "online" else []
+        shapes = {name: tuple(values.shape) for name, values in results.items()}
+        assert shapes == dict.fromkeys(names, (2, 5))
 
     def test_a_tensor_elsewhere_would_be_noticed(self):
         with pytest.raises(AssertionError, match="on cpu"), OnMeta():
@@ -240,16 +242,16 @@ class TestStreams:
 def recorded_batches(trainer, n_steps=5):
     """Subtasks and bits of all the samples that the population is trained on in some steps."""
     batches = []
-    next_batch = trainer._next_batch
+    take = trainer.batches.take
 
     def record():
-        subtask, packed = next_batch()
+        subtask, packed = take()
         batches.append((subtask.clone(), trainer.task.unpack(subtask, packed).bits.clone()))
         return subtask, packed
 
-    trainer._next_batch = record
+    trainer.batches.take = record
     for _ in range(n_steps):
-        trainer.step()
+        trainer.advance(1)
     return tuple(torch.cat(parts) for parts in zip(*batches, strict=True))
 
 
@@ -489,18 +491,23 @@ class TestCuda:
         return cpu, gpu
 
     @pytest.mark.parametrize("n_hidden_layers", [1, 2])
-    @pytest.mark.parametrize("n_train", ["online", 500])
-    def test_graph_equals_eager_bit_for_bit(self, n_hidden_layers, n_train):
+    @pytest.mark.parametrize(
+        ("n_train", "sampling"),
+        # The last has epochs of 27 batches and a smaller one.
+        [("online", "replacement"), (500, "replacement"), (30_000, "epochs")],
+    )
+    def test_graph_equals_eager_bit_for_bit(self, n_hidden_layers, n_train, sampling):
         unit = make_unit(
             n_train=n_train,
             population={"widths": [3, 8, 600], "n_hidden_layers": n_hidden_layers},
-            training={"batch_size": 1100},
+            training={"batch_size": 1100, "sampling": sampling},
         )
         captured, eager = Trainer(unit, "cuda"), Trainer(unit, "cuda")
         taken = []
         while captured.n_steps < 50:
             taken.append(captured.advance(50 - captured.n_steps))
-        for _ in range(50):
+        for n_steps in range(50):
+            eager.batches.begin(n_steps)
             eager.step()
         assert max(taken) == 20
         assert torch.equal(captured.samples_seen, eager.samples_seen)
@@ -534,7 +541,39 @@ class TestCuda:
         # Factors of at most order 1 are off by 2^-9 (bf16) at most, over 100 steps of one path.
         np.testing.assert_allclose(losses[precision], losses["float32"], rtol=0, atol=0.1)
 
-    def test_trains_and_measures_there(self):
-        trained = train_unit(make_unit(n_train=50), "cuda")
+    @pytest.mark.parametrize("sampling", ["replacement", "epochs"])
+    def test_a_smaller_training_set_is_the_beginning_of_a_larger_one(self, sampling):
+        units = [make_unit(n_train=n, training={"sampling": sampling}) for n in (100, 40_000)]
+        smaller, larger = (Trainer(unit, "cuda").batches.training_set for unit in units)
+        assert torch.equal(smaller.subtask, larger.subtask[:100])
+        assert torch.equal(smaller.packed, larger.packed[:100])
+
+    @pytest.mark.parametrize("n_steps", [1, 24, 25, 40])
+    def test_goes_on_within_an_epoch(self, n_steps):
+        """Epochs of 23 batches and a smaller one; state is taken between them and within."""
+        unit = make_unit(n_train=373, training={"steps": 60, "sampling": "epochs"})
+
+        kept = {}
+
+        class Keeper:
+            def restore(self, trainer):
+                if kept:
+                    trainer.restore(kept)
+                return bool(kept)
+
+            def save_if_due(self, trainer):
+                if trainer.n_steps >= n_steps and not kept:
+                    kept.update({name: x.detach().cpu().clone() for name, x in trainer.state().items()})
+
+            def save(self, trainer):
+                raise AssertionError("nobody asked to stop")
+
+        whole = train_unit(unit, "cuda", keeper=Keeper())
+        assert 0 < int(kept["n_steps"]) < 60
+        assert train_unit(unit, "cuda", keeper=Keeper()) == whole
+
+    @pytest.mark.parametrize("sampling", ["replacement", "epochs"])
+    def test_trains_and_measures_there(self, sampling):
+        trained = train_unit(make_unit(n_train=50, training={"sampling": sampling}), "cuda")
         assert {parameter.device.type for parameter in trained.population.parameters()} == {"cuda"}
         assert np.isfinite(trained.curves["loss"]).all()
