@@ -22,6 +22,9 @@ from quanta.training.trainer import train_unit
 
 EFFORT = replace(FULL, seconds=0.25, repeats=3)
 
+WARM_UP = 8
+"""Times as long as a measurement."""
+
 WAYS: dict[str, type[Competitor]] = {
     "ours": Ours,
     "launched": Launched,
@@ -101,11 +104,13 @@ def time_ways(
 
 
 def warm_up(device: str, effort: Effort) -> None:
-    """Keep a device busy for a while: a GPU that was idle runs at a lower clock."""
+    """Keep a device busy for a while: the clock of a GPU that was idle takes seconds to rise."""
     matrix = torch.ones(2000, 2000, device=device)
     start = perf_counter()
-    while perf_counter() - start < effort.seconds:
-        (matrix @ matrix).sum().item()
+    while perf_counter() - start < WARM_UP * effort.seconds:
+        for _ in range(20):
+            matrix @ matrix
+        matrix.sum().item()
 
 
 def compare_devices(study: StudySpec, device: str) -> Iterator[str]:
