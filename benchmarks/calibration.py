@@ -17,6 +17,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from benchmarks.foresight import CONFIDENCE, foresee
 from benchmarks.worlds import WORLDS, Answer, Half, list_seeds, simulate
 from quanta.analysis import judge, select
 from quanta.analysis.fits.intervals import mean_over_seeds
@@ -28,9 +29,6 @@ from quanta.curves.dataset import make_curves
 
 QUESTIONS = ("count", "growth")
 OUTCOMES = ("supported", "rejected", "inconclusive")
-
-CONFIDENCE = 0.9
-"""Nominal coverage of every interval here."""
 
 Row = list[str]
 Run = Callable[[Callable[[Any], Any], Sequence[Any]], list[Any]]
@@ -195,6 +193,19 @@ def tabulate_coverage(draws: int, half: Half, run: Run) -> Iterator[Row]:
                     ]
 
 
+def tabulate_unclear(draws: int, half: Half, run: Run) -> Iterator[Row]:
+    """How often claims of small studies are unclear, beside what a power calculation says beforehand."""
+    jobs = [(name, seed) for name in WORLDS for seed in list_seeds(half, draws)]
+    found = run(foresee, jobs)
+    yield ["claim", "draws", "foreseen", "seen", "seen less foreseen", "± standard error"]
+    for key in sorted({key for one in found for key in one}):
+        foreseen, seen = np.array([one[key] for one in found if key in one]).T
+        away = seen - foreseen
+        error = away.std(ddof=1) / math.sqrt(away.size) if away.size > 1 else math.nan
+        shares = (f"{foreseen.mean():.1%}", f"{seen.mean():.1%}")
+        yield [key, str(away.size), *shares, f"{away.mean():+.1%}", f"{error:.1%}"]
+
+
 NONE = np.full(1, np.nan)
 """What is known of an exponent that was not measured."""
 
@@ -325,6 +336,7 @@ TABLES: dict[str, Callable[[int, Half, Run], Iterator[Row]]] = {
     "coverage": tabulate_coverage,
     "agreement": tabulate_agreement,
     "itself": tabulate_itself,
+    "unclear": tabulate_unclear,
     "flips": tabulate_flips,
 }
 

@@ -7,12 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from scipy import stats
+
+from quanta.analysis.fits.intervals import mean_over_seeds
+from quanta.analysis.verdict.claims import Claim
 
 ROOT = Path(__file__).parents[1]
 
 # It is not installed: benchmarks are run from the root of the repository, and so is this.
 sys.path.insert(0, str(ROOT))
 calibration = importlib.import_module("benchmarks.calibration")
+foresight = importlib.import_module("benchmarks.foresight")
 laws = importlib.import_module("benchmarks.laws")
 worlds = importlib.import_module("benchmarks.worlds")
 sys.path.remove(str(ROOT))
@@ -43,6 +48,7 @@ def two_worlds(monkeypatch):
     }
     monkeypatch.setattr(worlds, "WORLDS", found)
     monkeypatch.setattr(calibration, "WORLDS", found)
+    monkeypatch.setattr(foresight, "WORLDS", found)
 
 
 class TestTables:
@@ -118,6 +124,27 @@ class TestChange:
 def pool():
     with ProcessPoolExecutor(len(os.sched_getaffinity(0))) as executor:
         yield lambda function, jobs: list(executor.map(function, jobs, chunksize=4))
+
+
+class TestForesight:
+    def test_a_claim_at_one_edge_is_decided_as_the_noncentral_t_says(self):
+        values = np.random.default_rng(1).normal(1.0, 0.1, foresight.FORESEEING_SEEDS)
+        found = mean_over_seeds(values)
+        edge = 0.9
+        claim = Claim("N", "x", found.estimate, found.lower, found.upper, (edge, np.inf), None, "")
+        n, critical = foresight.STUDY_SEEDS, stats.t.ppf(0.95, foresight.STUDY_SEEDS - 1)
+        away = (values.mean() - edge) * np.sqrt(n) / values.std(ddof=1)
+        decided = stats.nct.sf(critical, n - 1, away) + stats.nct.cdf(-critical, n - 1, away)
+        error = np.sqrt(decided * (1 - decided) / foresight.N_IMAGINED)
+        assert abs(1 - foresight.foreseen_unclear(claim) - decided) < 4 * error
+
+    def test_what_is_foreseen_stands_beside_what_is_seen(self, two_worlds, monkeypatch):
+        monkeypatch.setattr(foresight, "FORESEEING_SEEDS", 10)
+        header, *rows = calibration.tabulate_unclear(1, "tuning", run_here)
+        of_claim = {row[0]: dict(zip(header, row, strict=True)) for row in rows}
+        # Here both what holds and what fails is plain in five seeds.
+        assert of_claim["S: drops"]["foreseen"] == of_claim["S: drops"]["seen"] == "0.0%"
+        assert of_claim["S: drops"]["draws"] == "2"
 
 
 @pytest.mark.slow
