@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from quanta.study.axes import ALPHA, N_TRAIN
+from quanta.study.axes import CONDITIONS, N_SUBTASKS, N_TRAIN
 from quanta.tasks.terminal import note
 
 # Only click is imported here: `quanta --help` must not wait for xarray.
@@ -18,12 +18,11 @@ if TYPE_CHECKING:
 
     from quanta import RunDirectory, UnitSpec
 
-AXES: dict[str, Mapping[str, float]] = {
-    ALPHA.name: ALPHA.words,
-    "n_subtasks": {},
-    N_TRAIN.name: N_TRAIN.words,
-}
-"""What `--at` chooses by, and the words that stand for a number, as in a study."""
+AXES = {axis.name: axis for axis in (*CONDITIONS, N_TRAIN)}
+"""What `--at` chooses by."""
+
+ALSO = {N_SUBTASKS.symbol: N_SUBTASKS.name, N_TRAIN.symbol: N_TRAIN.name}
+"""Other names that it hears: letters."""
 
 USUAL: dict[str, float] = {"tau": 0.1, "confidence": 0.9, "seed": 0}
 """The settings where nothing else is said."""
@@ -71,12 +70,12 @@ class Source:
 
 def _as_in_study(axis: str, value: float) -> float | str | None:
     """Return the word or the number that stands for a value in a study; None for one that is not known."""
-    for word, number in AXES[axis].items():
+    for word, number in AXES[axis].words.items():
         if value == number:
             return word
     if math.isnan(value):
         return None
-    return float(value) if axis == "alpha" else round(value)
+    return round(value) if AXES[axis].is_whole else float(value)
 
 
 def check_owner(file: Path, source: dict[str, Any]) -> None:
@@ -111,15 +110,14 @@ def load_slice(path: Path, at: At) -> "tuple[xr.Dataset, Source]":
 
     curves = None if path.is_dir() else load(path)
     there = _axes_of_run(RunDirectory(path)) if curves is None else _axes_of(curves)
-    chosen = {axis: _choose(axis, there[axis], asked.get(axis)) for axis in ("alpha", "n_subtasks")}
-    if "n_train" in asked:  # a resource, all of which is in a slice
-        chosen["n_train"] = _choose("n_train", there["n_train"], asked["n_train"])
+    # D is a resource, all of which is in a slice.
+    chosen = _choose_all(there, asked, [axis for axis in AXES if axis != N_TRAIN.name or axis in asked])
 
     if curves is None:  # of which other slices need not be trained, nor fit in memory
-        curves = RunDirectory(path).load(alpha=chosen["alpha"], n_subtasks=chosen["n_subtasks"])
+        condition = {axis: value for axis, value in chosen.items() if axis != N_TRAIN.name}
+        curves = RunDirectory(path).load(**condition)
     _tell_missing(curves.attrs)
-    told = [f"{axis}={say_value(axis, value)}" for axis, value in chosen.items() if len(there[axis]) > 1]
-    return select(curves, chosen["alpha"], chosen.get("n_train")), Source(path, chosen, told)
+    return select(curves, chosen["alpha"], chosen.get("n_train")), _source(path, chosen, there)
 
 
 def choose_units(path: Path, at: At) -> "tuple[RunDirectory, list[UnitSpec], Source]":
@@ -131,18 +129,34 @@ def choose_units(path: Path, at: At) -> "tuple[RunDirectory, list[UnitSpec], Sou
         raise click.UsageError("--at must choose a value of each axis once")
     run = RunDirectory(path)
     there = _axes_of_run(run)
-    chosen = {axis: _choose(axis, there[axis], asked.get(axis)) for axis in AXES}
-    units = [unit for unit in run.study.units() if {axis: _place(unit)[axis] for axis in AXES} == chosen]
+    chosen = _choose_all(there, asked, list(AXES))
+    units = [unit for unit in run.study.units() if _place(unit) == chosen]
     pending = run.pending(units)
     if len(pending) == len(units):
         raise click.ClickException(f"{path}: none of the {len(units)} units that are asked for is done")
     _tell_missing({"units_missing": len(pending), "missing_units": " ".join(unit.id for unit in pending)})
-    told = [f"{axis}={say_value(axis, value)}" for axis, value in chosen.items() if len(there[axis]) > 1]
-    return run, [unit for unit in units if unit not in pending], Source(path, chosen, told)
+    return run, [unit for unit in units if unit not in pending], _source(path, chosen, there)
+
+
+def _source(path: Path, chosen: dict[str, float], there: dict[str, list[float]]) -> Source:
+    """Say whose results are, by axes that always name a slice, or of which there are several values."""
+    from quanta.store.slices import ALWAYS_NAMED
+
+    several = [axis for axis in chosen if len(there[axis]) > 1]
+    named = {axis: x for axis, x in chosen.items() if axis in (*ALWAYS_NAMED, N_TRAIN.name, *several)}
+    return Source(path, named, [f"{axis}={say_value(axis, chosen[axis])}" for axis in several])
+
+
+def _choose_all(there: dict[str, list[float]], asked: dict[str, float], axes: list[str]) -> dict[str, float]:
+    """Choose a value of each of these axes that is known."""
+    for axis in asked:
+        if axis not in there:
+            raise click.UsageError(f"--at {axis} is for run directories: curves in a file do not say it")
+    return {axis: _choose(axis, there[axis], asked.get(axis)) for axis in axes if axis in there}
 
 
 def _axes_of(curves: "xr.Dataset") -> dict[str, list[float]]:
-    """List what there is on each axis in curves."""
+    """List what there is on each axis in curves, as far as they say it."""
     return {
         "alpha": curves["alpha"].values.tolist(),
         "n_train": curves["n_train"].values.tolist(),
@@ -157,7 +171,7 @@ def _axes_of_run(run: "RunDirectory") -> dict[str, list[float]]:
 
 
 def _place(unit: "UnitSpec") -> dict[str, Any]:
-    return unit.coordinates | {"n_subtasks": unit.task.n_subtasks}
+    return {name: axis.coordinate(axis.of(unit)) for name, axis in AXES.items()}
 
 
 def _choose(axis: str, values: list[float], asked: float | None) -> float:

@@ -5,7 +5,7 @@ It reads manifests, locks and the heads of checkpoints, and no curves: a look at
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from quanta.store.lock import Owner, owner
 from quanta.store.manifest import CHECKPOINT, UNIT_FILES, Manifest
 from quanta.store.run_directory import RunDirectory
+from quanta.study.cost import count_flops
 from quanta.tasks.config import one_line
 from quanta.tasks.tensors import TensorFileError, read_metadata
 
@@ -43,6 +44,8 @@ class UnitStatus:
     compiled_for : str or None
         If it is done, the instructions that compiled code used, such as "AVX2"; "none" if torch computed the
         gradients, "unknown" if its manifest does not say.
+    work : float
+        How much arithmetic it takes in all, as a share of what the largest unit of the study takes.
     """
 
     id: str
@@ -52,6 +55,7 @@ class UnitStatus:
     owner: Owner | None = None
     reason: str | None = None
     compiled_for: str | None = None
+    work: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -84,16 +88,18 @@ class Status:
         """Estimate of the time left; None while nothing tells.
 
         It is the mean time of a unit times the units left, those begun in part, shared out evenly among the
-        processes at work; for one process if there is none. While no unit is done, those that are begun tell,
-        as if all steps took equally long. Units that failed are left out.
+        processes at work; for one process if there is none. Units of different sizes take times as their
+        `work`. While no unit is done, those that are begun tell, as if all steps took equally long. Units
+        that failed are left out.
         """
         told = [unit for unit in self.units if unit.seconds is not None and unit.n_steps > 0]
         told = [unit for unit in told if unit.state == "done"] or told
         if not told:
             return None
-        seconds = sum((unit.seconds or 0.0) * self.steps / unit.n_steps for unit in told) / len(told)
+        seconds = sum((unit.seconds or 0.0) * self.steps / unit.n_steps for unit in told)
+        seconds /= sum(unit.work for unit in told)
         left = [unit for unit in self.units if unit.state in ("running", "interrupted", "remaining")]
-        n_units_left = sum(1 - unit.n_steps / self.steps for unit in left)
+        n_units_left = sum((1 - unit.n_steps / self.steps) * unit.work for unit in left)
         seconds_left = seconds * n_units_left / max(1, len(self._by_owner()))
         return seconds_left if math.isfinite(seconds_left) else None
 
@@ -140,12 +146,13 @@ def read_status(run: RunDirectory) -> Status:
         If the run directory cannot be read.
     """
     steps = run.study.training.steps
+    flops = [count_flops(unit) for unit in run.study.units()]
     units = []
-    for unit in run.study.units():
+    for unit, work in zip(run.study.units(), flops, strict=True):
         folder, manifest = run.folder(unit), run.manifest(unit)
         if manifest is not None and manifest.unit != unit:
             manifest = None
-        units.append(_unit_status(unit.id, folder, manifest, steps))
+        units.append(replace(_unit_status(unit.id, folder, manifest, steps), work=work / max(flops)))
     return Status(run.path, run.study.name, steps, tuple(units))
 
 

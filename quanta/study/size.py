@@ -106,25 +106,27 @@ def check_size(
     training: TrainingSpec,
     evaluation: EvaluationSpec,
     n_train: int | Literal["online"],
-    n_units: int = 1,
-) -> None:
-    """Raise ValueError if units need more memory than is allowed.
+) -> int:
+    """Return how many bytes its curves take, or raise ValueError if a unit needs more than is allowed.
 
     Parameters
     ----------
     task, population, training, evaluation, n_train
         As in `memory_needed`.
-    n_units : int, default 1
-        Units of this size or smaller that are read together.
 
     Raises
     ------
     ValueError
-        If one needs more than `MAX_UNIT_BYTES`, or the curves of all more than `MAX_CURVES_BYTES`.
+        If it needs more than `MAX_UNIT_BYTES`, or its curves more than `MAX_CURVES_BYTES`.
     """
     parts = memory_needed(task, population, training, evaluation, n_train)
     check_fits(parts, MAX_UNIT_BYTES)
-    curves = n_units * parts[_CURVES]
+    check_curves(parts[_CURVES])
+    return parts[_CURVES]
+
+
+def check_curves(curves: int) -> None:
+    """Raise ValueError if the curves of all units of a study hold more bytes than `MAX_CURVES_BYTES`."""
     if curves > MAX_CURVES_BYTES:
         raise ValueError(
             f"{_CURVES} must take at most {format_bytes(MAX_CURVES_BYTES)} in all units together, "

@@ -41,8 +41,10 @@ class TestParse:
     def test_defaults_are_those_of_the_paper(self):
         small = study()
         assert (small.alpha, small.n_train, small.seed) == ((0.4,), ("online",), (0,))
-        assert (small.task.n_subtasks, small.task.n_bits, small.task.k) == (500, 100, 3)
-        assert small.training == TrainingSpec(
+        assert (small.task.n_subtasks, small.task.n_bits, small.task.k) == ((500,), (100,), 3)
+        [unit] = small.units()
+        assert (unit.task.n_subtasks, unit.task.n_bits, unit.task.k) == (500, 100, 3)
+        assert unit.training == TrainingSpec(
             steps=100,
             batch_size=20_000,
             learning_rate=1e-3,
@@ -322,7 +324,7 @@ class TestShippedStudies:
         ]
         widths = loaded.population.widths
         assert (widths[0], widths[-1], len(widths)) == (11, 128, 8)
-        assert (loaded.task.n_subtasks, loaded.task.n_bits, loaded.task.k) == (64, 32, 3)
+        assert (loaded.task.n_subtasks, loaded.task.n_bits, loaded.task.k) == ((64,), (32,), 3)
         assert count_parameters(widths[-1], 64, 32) == 99 * 128 + 2
 
     @pytest.mark.parametrize(
@@ -344,19 +346,19 @@ class TestLoad:
         assert small == load_study(str(file))
         assert small.alpha == (0.2, "uniform")
         assert small.population.widths == (4, 8, 16)
-        assert small.training.learning_rate == 0.01
+        assert small.training.learning_rate == (0.01,)
 
     @pytest.mark.parametrize(
         ("override", "read"),
         [
             ("training.steps=7", lambda s: s.training.steps == 7),
             (" training.steps = 7", lambda s: s.training.steps == 7),
-            ("training.learning_rate=1e-4", lambda s: s.training.learning_rate == 1e-4),
+            ("training.learning_rate=1e-4", lambda s: s.training.learning_rate == (1e-4,)),
             ("training.precision=float64", lambda s: s.training.precision == "float64"),
             ('training.precision="float64"', lambda s: s.training.precision == "float64"),
             ("alpha=uniform", lambda s: s.alpha == ("uniform",)),
             ('alpha=[0.1, "uniform"]', lambda s: s.alpha == (0.1, "uniform")),
-            ("task.n_subtasks=9", lambda s: s.task.n_subtasks == 9),  # a section that the file lacks
+            ("task.n_subtasks=9", lambda s: s.task.n_subtasks == (9,)),  # a section that the file lacks
             ("population.widths=[3, 5]", lambda s: s.population.widths == (3, 5)),
             ("population.widths.count=2", lambda s: s.population.widths == (4, 16)),
             ("description=a = b", lambda s: s.description == "a = b"),
