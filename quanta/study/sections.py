@@ -84,7 +84,10 @@ class EvaluationSpec(Config):
     samples_per_subtask: int = Field(256, ge=1, le=10**6)
     """Test samples of each subtask."""
     n_evaluations: int = Field(100, ge=2, le=10**5)
-    """Evaluations, log-spaced over the steps; step 0 and the last included. Equal steps are merged."""
+    """Evaluations over the steps; step 0 and the last included. Equal steps are merged."""
+    spacing: Literal["log", "linear"] = "log"
+    """How they are spaced: "log" from the last step down to the first, or "linear", evenly from step 0 to the
+    last, as the paper logs: a least-squares line over those weighs late steps most."""
 
 
 AS_WRITTEN = PlainSerializer(lambda values: values[0] if len(values) == 1 else values, when_used="json")

@@ -84,6 +84,9 @@ class UnitSpec(Config):
     @property
     def evaluation_steps(self) -> NDArray[np.int64]:
         """Steps after which the population is measured, shape (n_step,)."""
+        if self.evaluation.spacing == "linear":
+            even = np.linspace(0, self.training.steps, self.evaluation.n_evaluations)
+            return np.unique(even.round().astype(np.int64))
         # From the last step down, so that a single one is the last and not the first.
         spaced = np.geomspace(self.training.steps, 1, self.evaluation.n_evaluations - 1)
         return np.unique(np.concatenate([[0], spaced.round().astype(np.int64)]))

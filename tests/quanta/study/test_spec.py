@@ -249,7 +249,7 @@ class TestIds:
                     "freeze_first_layer": True,
                 },
             ),
-            ("evaluation", {"samples_per_subtask": 2, "n_evaluations": 3}),
+            ("evaluation", {"samples_per_subtask": 2, "n_evaluations": 3, "spacing": "linear"}),
             (None, {"alpha": 0.41, "n_train": 100, "seed": 1}),
         ],
     )
@@ -287,9 +287,10 @@ class TestIds:
 
 
 class TestEvaluationSteps:
-    @given(st.integers(1, 10**9), st.integers(2, 300))
-    def test_increase_from_zero_to_the_last(self, steps, n_evaluations):
-        [unit] = study(training={"steps": steps}, evaluation={"n_evaluations": n_evaluations}).units()
+    @given(st.integers(1, 10**9), st.integers(2, 300), st.sampled_from(["log", "linear"]))
+    def test_increase_from_zero_to_the_last(self, steps, n_evaluations, spacing):
+        evaluation = {"n_evaluations": n_evaluations, "spacing": spacing}
+        [unit] = study(training={"steps": steps}, evaluation=evaluation).units()
         measured = unit.evaluation_steps
         assert measured.dtype == np.int64
         assert (measured[0], measured[-1]) == (0, steps)
@@ -300,8 +301,20 @@ class TestEvaluationSteps:
         [unit] = study(training={"steps": 1000}, evaluation={"n_evaluations": 5}).units()
         assert unit.evaluation_steps.tolist() == [0, 1, 10, 100, 1000]
 
-    def test_two_are_the_first_and_the_last(self):
-        [unit] = study(evaluation={"n_evaluations": 2}).units()
+    def test_every_hundredth_step_as_in_the_paper(self):
+        evaluation = {"n_evaluations": 2001, "spacing": "linear"}
+        [unit] = study(training={"steps": 200_000}, evaluation=evaluation).units()
+        assert unit.evaluation_steps.tolist() == list(range(0, 200_001, 100))
+
+    @given(st.integers(1, 10**9), st.integers(2, 300))
+    def test_even_steps_lie_within_one_of_each_other(self, steps, n_evaluations):
+        evaluation = {"n_evaluations": n_evaluations, "spacing": "linear"}
+        [unit] = study(training={"steps": steps}, evaluation=evaluation).units()
+        assert np.ptp(np.diff(unit.evaluation_steps)) <= 1
+
+    @pytest.mark.parametrize("spacing", ["log", "linear"])
+    def test_two_are_the_first_and_the_last(self, spacing):
+        [unit] = study(evaluation={"n_evaluations": 2, "spacing": spacing}).units()
         assert unit.evaluation_steps.tolist() == [0, 100]
 
 
