@@ -16,6 +16,7 @@ from quanta.store.run_directory import RunDirectory
 from quanta.study.cost import count_flops
 from quanta.tasks.config import one_line
 from quanta.tasks.tensors import TensorFileError, read_metadata
+from quanta.tasks.terminal import format_duration
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -228,14 +229,16 @@ def _sum_up(status: Status) -> str:
         return line
     n_processes = len(status._by_owner())
     if n_processes == 0:
-        return f"{line}; about {_duration(n_left)} left, and nobody trains them now"
-    return f"{line}; about {_duration(n_left)} left" + (f" for {n_processes} processes" * (n_processes > 1))
+        return f"{line}; about {format_duration(n_left)} left, and nobody trains them now"
+    return f"{line}; about {format_duration(n_left)} left" + (
+        f" for {n_processes} processes" * (n_processes > 1)
+    )
 
 
 def _rows(status: Status) -> Iterator[tuple[State, int, str]]:
     done = status.of("done")
     seconds = [unit.seconds for unit in done if unit.seconds is not None]
-    each = [f"{_duration(sum(seconds) / len(seconds))} each"] if seconds else []
+    each = [f"{format_duration(sum(seconds) / len(seconds))} each"] if seconds else []
     yield "done", len(done), ", ".join(each + _say_compiled_for(done))
     for name, units in status._by_owner().items():
         kept = ", ".join(f"{unit.id} at step {unit.n_steps:,}" for unit in units if unit.n_steps)
@@ -251,10 +254,3 @@ def _say_compiled_for(units: Sequence[UnitStatus]) -> list[str]:
     """Say what units were compiled for where that is known, once for each answer."""
     answers = sorted({unit.compiled_for for unit in units if unit.compiled_for not in (None, "unknown")})
     return ["not compiled" if answer == "none" else f"compiled for {one_line(answer)}" for answer in answers]
-
-
-def _duration(seconds: float) -> str:
-    for unit, length in (("days", 86_400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{seconds:.0f} s"

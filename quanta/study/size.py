@@ -47,15 +47,10 @@ def memory_needed(
         The keys name what decides the size. Activations and other passing arrays are not in it.
     """
     K, widths, samples = task.n_subtasks, population.widths, evaluation.samples_per_subtask
-    G, H = len(widths), sum(widths)
+    G, H, n_parameters = len(widths), sum(widths), count_all_parameters(task, population)
     k = task.k if isinstance(task.k, int) else max(task.k)
     packed, sample = task.packed_bytes, task.sample_bytes
-    n_parameters = (
-        (K + task.n_bits + 3) * H
-        + (population.n_hidden_layers - 1) * sum(width * (width + 1) for width in widths)
-        + 2 * G
-    )
-    itemsize = 8 if training.precision == "float64" else 4
+    itemsize = _itemsize(training)
     n_evaluations = min(evaluation.n_evaluations, training.steps + 1)
     return {
         "subsets (task.n_subtasks x task.k)": K * k * (8 + 8 + 1),
@@ -71,6 +66,25 @@ def memory_needed(
         ),
         _CURVES: n_evaluations * (3 * 4 * G * K + 8 * K),
     }
+
+
+def count_all_parameters(task: TaskShape, population: PopulationSpec) -> int:
+    """Count the parameters of all members of a population together."""
+    first = (task.n_subtasks + task.n_bits + 3) * sum(population.widths)
+    deeper = (population.n_hidden_layers - 1) * sum(width * (width + 1) for width in population.widths)
+    return first + deeper + 2 * len(population.widths)
+
+
+def disk_needed(
+    task: TaskShape, population: PopulationSpec, training: TrainingSpec, evaluation: EvaluationSpec
+) -> int:
+    """Bytes that a unit which is done takes on disk at the most: its weights and its curves, uncompressed."""
+    curves = memory_needed(task, population, training, evaluation, "online")[_CURVES]
+    return curves + _itemsize(training) * count_all_parameters(task, population)
+
+
+def _itemsize(training: TrainingSpec) -> int:
+    return 8 if training.precision == "float64" else 4
 
 
 def check_fits(parts: dict[str, int], most: int, memory: str = "of memory", who: str = "a unit") -> None:
