@@ -76,10 +76,14 @@ def count_all_parameters(task: TaskShape, population: PopulationSpec) -> int:
 
 
 def disk_needed(
-    task: TaskShape, population: PopulationSpec, training: TrainingSpec, evaluation: EvaluationSpec
+    task: TaskShape,
+    population: PopulationSpec,
+    training: TrainingSpec,
+    evaluation: EvaluationSpec,
+    n_train: int | Literal["online"],
 ) -> int:
     """Bytes that a unit which is done takes on disk at the most: its weights and its curves, uncompressed."""
-    curves = memory_needed(task, population, training, evaluation, "online")[_CURVES]
+    curves = memory_needed(task, population, training, evaluation, n_train)[_CURVES]
     return curves + _itemsize(training) * count_all_parameters(task, population)
 
 

@@ -239,7 +239,10 @@ def _estimate_slice(one: Slice, timings: dict[UnitSpec, Timing], n_threads: int)
         count_all_parameters(units[0].task, units[0].population),
         sum(map(count_flops, units)),
         max(sum(memory_in_training(unit, n_threads).values()) for unit in units),
-        sum(disk_needed(unit.task, unit.population, unit.training, unit.evaluation) for unit in units),
+        sum(
+            disk_needed(unit.task, unit.population, unit.training, unit.evaluation, unit.n_train)
+            for unit in units
+        ),
         max(timing.step for timing in timed),
         sum(timing.of(unit) for timing, unit in zip(timed, units, strict=True)),
     )

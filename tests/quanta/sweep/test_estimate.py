@@ -103,7 +103,7 @@ def test_what_is_on_disk_is_no_more_than_was_said(tmp_path):
     files = [file for file in run.path.rglob("*") if file.suffix in (".nc", ".safetensors")]
     assert len(files) == 4
     size = sum(file.stat().st_size for file in files)
-    said = sum(disk_needed(u.task, u.population, u.training, u.evaluation) for u in study.units())
+    said = sum(disk_needed(u.task, u.population, u.training, u.evaluation, u.n_train) for u in study.units())
     assert said / 3 < size < said
 
 
