@@ -6,6 +6,7 @@ from .discovery.scores import Scores, score
 from .discovery.zipf import fit_zipf
 from .figures.beta import plot_beta
 from .figures.budget import plot_budget, plot_exponent_parts
+from .figures.conditions import plot_exponents_by_condition
 from .figures.count import plot_count
 from .figures.discovery import plot_contingency, plot_rank_frequency, plot_similarity
 from .figures.drops import plot_drops, plot_drops_by_metric
@@ -45,6 +46,7 @@ from .learned.order import (
 )
 from .learned.slices import select
 from .learned.times import count_learned, learning_times
+from .report.conditions import render_conditions
 from .report.text import render, render_details
 from .theories.domino import Domino
 from .theories.multilinear import Multilinear
@@ -62,6 +64,7 @@ from .theories.smooth import Smooth
 from .theories.spectral import Spectral
 from .theories.worlds import true_exponents
 from .verdict.claims import Claim
+from .verdict.conditions import Conditions, compare_conditions, tabulate_conditions
 from .verdict.exponents import Exponent
 from .verdict.judge import Question, Verdict, judge
 from .verdict.statistics import Statistics, measure
@@ -77,6 +80,7 @@ __all__ = [
     "CensoredFit",
     "Claim",
     "Clusters",
+    "Conditions",
     "CountFit",
     "D",
     "Discovery",
@@ -119,6 +123,7 @@ __all__ = [
     "audit_windows",
     "calibrate",
     "cluster",
+    "compare_conditions",
     "compare_models",
     "concordance",
     "consensus_order",
@@ -159,6 +164,7 @@ __all__ = [
     "plot_drops_by_metric",
     "plot_emergence_map",
     "plot_exponent_parts",
+    "plot_exponents_by_condition",
     "plot_learning_curves",
     "plot_learning_curves_grid",
     "plot_learning_times",
@@ -171,6 +177,7 @@ __all__ = [
     "prefix_score",
     "profile_interval",
     "render",
+    "render_conditions",
     "render_details",
     "save_figures",
     "score",
@@ -179,6 +186,7 @@ __all__ = [
     "simulate_like",
     "summarize_q_sequence",
     "tabulate",
+    "tabulate_conditions",
     "tabulate_q_sequence",
     "trace",
     "true_exponents",

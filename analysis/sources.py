@@ -2,21 +2,22 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from quanta.study.axes import CONDITIONS, N_SUBTASKS, N_TRAIN
+from quanta.study.axes import ALPHA, CONDITIONS, N_SUBTASKS, N_TRAIN
 from quanta.tasks.terminal import note
 
 # Only click is imported here: `quanta --help` must not wait for xarray.
 if TYPE_CHECKING:
     import xarray as xr
 
-    from quanta import RunDirectory, UnitSpec
+    from quanta import RunDirectory, Slice, UnitSpec
 
 AXES = {axis.name: axis for axis in (*CONDITIONS, N_TRAIN)}
 """What `--at` chooses by."""
@@ -47,8 +48,22 @@ class Source:
 
     def to_dict(self) -> dict[str, Any]:
         """Turn into what `json.dumps` takes."""
-        values = {axis: _as_in_study(axis, value) for axis, value in self.slice.items()}
-        return {"path": str(self.path.absolute()), "slice": values}
+        return {"path": str(self.path.absolute()), "slice": self.condition}
+
+    @property
+    def condition(self) -> dict[str, float | str | None]:
+        """The slice, its values as in a study."""
+        return {axis: _as_in_study(axis, value) for axis, value in self.slice.items()}
+
+    @property
+    def name(self) -> str:
+        """What tells the slice from the others that there are, as in the name of a folder."""
+        return "_".join(self.told)
+
+    @property
+    def whole(self) -> "Source":
+        """All slices together."""
+        return Source(self.path, {}, [])
 
     def describe(self, tau: float) -> str:
         """Say it in a line that depends on no machine."""
@@ -99,34 +114,97 @@ def check_owner(file: Path, source: dict[str, Any]) -> None:
             )
 
 
-def load_slice(path: Path, at: At) -> "tuple[xr.Dataset, Source]":
-    """Load the slice that is asked for, and say whose its results are."""
+@dataclass(frozen=True)
+class Found:
+    """A slice that a command works on, not read yet.
+
+    Attributes
+    ----------
+    source : Source
+        Whose its results are.
+    read : callable
+        Returns its curves.
+    """
+
+    source: Source
+    read: "Callable[[], xr.Dataset]"
+
+
+def find_slices(path: Path, at: At) -> list[Found]:
+    """Find the slices at the values that are asked for.
+
+    Returns
+    -------
+    list of Found
+        One if a value is asked for of each condition of which there are several, or else those that can be
+        read; what cannot is told.
+
+    Raises
+    ------
+    UsageError
+        If a value is not there; names those that are.
+    StoreError
+        If there are several slices, and none can be read.
+    """
     from quanta import RunDirectory, load
+
+    asked = _check_asked(at)
+    if path.is_dir():
+        return _find_in_run(path, RunDirectory(path), asked)
+    curves = load(path)
+    there = _axes_of(curves)
+    # D is a resource, all of which is in a slice.
+    chosen = _choose_all(there, asked, [axis for axis in there if axis in asked or axis == N_SUBTASKS.name])
+    alphas = [chosen[ALPHA.name]] if ALPHA.name in chosen else there[ALPHA.name]
+    places = [chosen | {ALPHA.name: alpha} for alpha in alphas]
+    return [Found(_source(path, place, there), partial(_take, curves, place)) for place in places]
+
+
+def _find_in_run(path: Path, run: "RunDirectory", asked: dict[str, float]) -> list[Found]:
+    from quanta.store.slices import choose, keep_readable
+
+    there = _axes_of_run(run)
+    alone = [axis.name for axis in CONDITIONS if len(there[axis.name]) == 1]
+    chosen = _choose_all(there, asked, [axis for axis in there if axis in asked or axis in alone])
+    condition = {axis: value for axis, value in chosen.items() if axis != N_TRAIN.name}
+    if len(condition) == len(CONDITIONS):  # other slices need not be trained, nor fit in memory
+        return [Found(_source(path, chosen, there), lambda: _take(run.load(**condition), chosen))]
+    slices = choose(run.slices(), condition)
+    readable = keep_readable(slices)
+    left_out = [str(each) for each in slices if not each.complete]
+    if left_out:
+        note(f"slices without a complete seed are left out: {'; '.join(left_out)}")
+    found = []
+    for each in readable:
+        place = chosen | {axis.name: axis.coordinate(axis.of(each.units[0])) for axis in CONDITIONS}
+        found.append(Found(_source(path, place, there), partial(_read, run, each, place)))
+    return found
+
+
+def _read(run: "RunDirectory", one: "Slice", place: dict[str, float]) -> "xr.Dataset":
+    return _take(run.read(one), place)
+
+
+def _take(curves: "xr.Dataset", place: dict[str, float]) -> "xr.Dataset":
+    """Take the slice at a place, and say what is missing in it."""
     from quanta.analysis import select
 
+    _tell_missing(curves.attrs)
+    return select(curves, place[ALPHA.name], place.get(N_TRAIN.name))
+
+
+def _check_asked(at: At) -> dict[str, float]:
     asked = dict(at)
     if len(asked) < len(at):
         raise click.UsageError("--at must choose a value of each axis once")
-
-    curves = None if path.is_dir() else load(path)
-    there = _axes_of_run(RunDirectory(path)) if curves is None else _axes_of(curves)
-    # D is a resource, all of which is in a slice.
-    chosen = _choose_all(there, asked, [axis for axis in AXES if axis != N_TRAIN.name or axis in asked])
-
-    if curves is None:  # of which other slices need not be trained, nor fit in memory
-        condition = {axis: value for axis, value in chosen.items() if axis != N_TRAIN.name}
-        curves = RunDirectory(path).load(**condition)
-    _tell_missing(curves.attrs)
-    return select(curves, chosen["alpha"], chosen.get("n_train")), _source(path, chosen, there)
+    return asked
 
 
 def choose_units(path: Path, at: At) -> "tuple[RunDirectory, list[UnitSpec], Source]":
     """Choose the units of a run directory that are done at one place of all axes but the seed."""
     from quanta import RunDirectory
 
-    asked = dict(at)
-    if len(asked) < len(at):
-        raise click.UsageError("--at must choose a value of each axis once")
+    asked = _check_asked(at)
     run = RunDirectory(path)
     there = _axes_of_run(run)
     chosen = _choose_all(there, asked, list(AXES))
@@ -142,8 +220,9 @@ def _source(path: Path, chosen: dict[str, float], there: dict[str, list[float]])
     """Say whose results are, by axes that always name a slice, or of which there are several values."""
     from quanta.store.slices import ALWAYS_NAMED
 
-    several = [axis for axis in chosen if len(there[axis]) > 1]
-    named = {axis: x for axis, x in chosen.items() if axis in (*ALWAYS_NAMED, N_TRAIN.name, *several)}
+    several = [axis for axis in AXES if axis in chosen and len(there[axis]) > 1]
+    always = (*ALWAYS_NAMED, N_TRAIN.name)
+    named = {axis: chosen[axis] for axis in AXES if axis in chosen and (axis in always or axis in several)}
     return Source(path, named, [f"{axis}={say_value(axis, chosen[axis])}" for axis in several])
 
 

@@ -206,7 +206,11 @@ class RunDirectory:
         """
         with self._named():
             readable = keep_readable(self.slices())
-        return ((each.condition, self._read(each.complete, [each])) for each in readable)
+        return ((each.condition, self.read(each)) for each in readable)
+
+    def read(self, one: Slice) -> "xr.Dataset":
+        """Read the curves of a slice that has a complete seed, as `split` does."""
+        return self._read(one.complete, [one])
 
     def load(self, **condition: Value) -> "xr.Dataset":
         """Read the curves of the units that are done.

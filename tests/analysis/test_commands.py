@@ -207,7 +207,8 @@ class TestAt:
     @pytest.mark.parametrize(
         ("choice", "says"),
         [
-            ((), "--at alpha=VALUE must choose one: there are uniform, 0.2"),
+            (("n_train=9",), "--at n_train must be one of 10, online, not 9"),
+            (("n_bits=7",), "--at n_bits must be one of 6, not 7"),
             (("alpha=3",), "--at alpha must be one of uniform, 0.2, not 3.0"),
             (("alpha=0.2", "n_train=1000000"), "--at n_train must be one of 10, online, not 1000000"),
             (("alpha=0.2", "n_subtasks=5"), "--at n_subtasks must be one of 4, not 5"),
