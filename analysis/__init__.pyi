@@ -6,6 +6,7 @@ from .discovery.scores import Scores, score
 from .discovery.zipf import fit_zipf
 from .figures.beta import plot_beta
 from .figures.budget import plot_budget, plot_exponent_parts
+from .figures.conditions import plot_exponents_by_condition
 from .figures.count import plot_count
 from .figures.discovery import plot_contingency, plot_rank_frequency, plot_similarity
 from .figures.drops import plot_drops, plot_drops_by_metric
@@ -46,6 +47,7 @@ from .learned.order import (
 from .learned.slices import select
 from .learned.times import count_learned, learning_times
 from .report.beside import render_comparison
+from .report.conditions import render_conditions
 from .report.text import render, render_details
 from .theories.domino import Domino
 from .theories.multilinear import Multilinear
@@ -64,6 +66,7 @@ from .theories.spectral import Spectral
 from .theories.worlds import true_exponents
 from .verdict.beside import Comparison, compare_published
 from .verdict.claims import Claim
+from .verdict.conditions import Conditions, compare_conditions, tabulate_conditions
 from .verdict.exponents import Exponent
 from .verdict.judge import Question, Verdict, judge
 from .verdict.statistics import Statistics, measure
@@ -80,6 +83,7 @@ __all__ = [
     "Claim",
     "Clusters",
     "Comparison",
+    "Conditions",
     "CountFit",
     "D",
     "Discovery",
@@ -122,6 +126,7 @@ __all__ = [
     "audit_windows",
     "calibrate",
     "cluster",
+    "compare_conditions",
     "compare_models",
     "compare_published",
     "concordance",
@@ -163,6 +168,7 @@ __all__ = [
     "plot_drops_by_metric",
     "plot_emergence_map",
     "plot_exponent_parts",
+    "plot_exponents_by_condition",
     "plot_learning_curves",
     "plot_learning_curves_grid",
     "plot_learning_times",
@@ -176,6 +182,7 @@ __all__ = [
     "profile_interval",
     "render",
     "render_comparison",
+    "render_conditions",
     "render_details",
     "save_figures",
     "score",
@@ -184,6 +191,7 @@ __all__ = [
     "simulate_like",
     "summarize_q_sequence",
     "tabulate",
+    "tabulate_conditions",
     "tabulate_q_sequence",
     "trace",
     "true_exponents",

@@ -2,15 +2,15 @@
 
 import json
 import sys
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from quanta.analysis.keeping import describe, keep, store, write_json, write_tables
 from quanta.analysis.options import at_option, confidence_option, seed_option, slice_options, tau_option
-from quanta.analysis.sources import USUAL, At, check_owner, choose_units, load_slice, load_slices
+from quanta.analysis.sources import USUAL, At, Found, check_owner, choose_units, find_slices
 from quanta.tasks.terminal import (
     PathType,
     RealRange,
@@ -164,13 +164,21 @@ def analyze(
     analysis/; to a folder for each slice, such as analysis/alpha=0.4/, if there are several, and for each
     setting that is not the default, such as analysis/tau=0.2/. Its columns.csv says what each column of each
     table means, and its unit.
+
+    Of several slices that --at leaves open, prints a table of exponents, a row a slice, beside what infinite
+    K, finite K and learning one after another predict, and also writes conditions.json and conditions.csv.
     """
     from quanta.analysis import judge, tabulate
 
     if as_json and details:
         raise click.UsageError("--json and --details exclude each other")
-    curves, source = load_slice(path, at)
     settings: dict[str, Any] = {"tau": tau, "confidence": confidence, "seed": seed}
+    found = find_slices(path, at)
+    if len(found) > 1:
+        outcomes, is_kept = _analyze_slices(found, settings, out, as_json, details)
+        _finish(outcomes, strict, strict_count, is_kept or out is None)
+        return
+    source, curves = found[0].source, found[0].read()
     folder = out
     if out is not None:
         check_owner(out / "verdict.json", source.to_dict() | settings)
@@ -178,55 +186,42 @@ def analyze(
         folder = source.folder("analysis", **settings)
     verdict = judge(curves, tau=tau, confidence=confidence, seed=seed)
     tables = tabulate(verdict.statistics, confidence)
-    record = verdict.to_dict()
-    record = {"schema": record["schema"], "study": record["study"], **source.to_dict(), **record}
+    record = describe(verdict, source)
 
     # Before anything is printed: whoever reads may have seen enough after one line.
-    is_kept = folder is None or _keep(lambda: _store(record, tables, folder), folder, out)
+    is_kept = folder is None or keep(lambda: store(record, tables, folder), folder, out)
     if as_json:
         echo_json(record)
     else:
         _print(verdict, tables, details)
+    outcomes = [(verdict.outcome, verdict.questions["count"].outcome)]
+    _finish(outcomes, strict, strict_count, is_kept or out is None)
 
-    asked = [verdict.outcome] * strict + [verdict.questions["count"].outcome] * strict_count
+
+def _analyze_slices(
+    found: list[Found], settings: dict[str, Any], out: Path | None, as_json: bool, details: bool
+) -> tuple[list[tuple[str, str]], bool]:
+    """Print the exponents of all slices; return what the answers are, and whether results are kept."""
+    from quanta.analysis import render_conditions
+    from quanta.analysis.overview import compare_slices
+
+    if details:
+        raise click.UsageError("--details is for one slice: --at chooses one")
+    overview = compare_slices(found, settings, out)
+    if as_json:
+        echo_json(overview.record)
+    else:
+        echo_rich(lambda console: render_conditions(overview.conditions, console))
+    return overview.outcomes, overview.is_kept
+
+
+def _finish(outcomes: list[tuple[str, str]], strict: bool, strict_count: bool, is_kept: bool) -> None:
+    """Exit with the code of what was asked for, of each slice: its whole outcome and that of the count."""
+    asked = [whole for whole, _ in outcomes if strict] + [count for _, count in outcomes if strict_count]
     if any(outcome != "supported" for outcome in asked):
         sys.exit(EXIT_NOT_HELD)
-    if out is not None and not is_kept:
+    if not is_kept:
         sys.exit(1)
-
-
-def _keep(write: Callable[[], object], folder: Path, out: Path | None) -> bool:
-    """Write results to a folder; say so where that cannot be, since they are still to be printed."""
-    try:
-        write()
-    except OSError as error:
-        hint = "; --out names another folder" if out is None else ""
-        note(f"the results are not kept, for {folder} cannot be written ({error.strerror}){hint}")
-        return False
-    return True
-
-
-def _store(record: dict[str, Any], tables: "dict[str, pd.DataFrame]", folder: Path) -> None:
-    """Write the verdict and all tables to a folder, and what their columns mean."""
-    from quanta.analysis.verdict.columns import tabulate_columns
-
-    _write_json(folder / "verdict.json", record)
-    _write_tables(tables | {"columns": tabulate_columns()}, folder)
-
-
-def _write_tables(tables: "dict[str, pd.DataFrame]", folder: Path) -> None:
-    from quanta.tasks.atomic import atomic_write
-
-    for name, table in tables.items():
-        with atomic_write(folder / f"{name}.csv") as file:
-            table.to_csv(file, index=False)
-
-
-def _write_json(path: Path, record: dict[str, Any]) -> None:
-    from quanta.tasks.atomic import atomic_write
-
-    with atomic_write(path) as file:
-        file.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
 def _print(verdict: "Verdict", tables: "dict[str, pd.DataFrame]", details: bool) -> None:
@@ -256,13 +251,13 @@ def compare(path: Path, at: At, confidence: float, seed: int, as_json: bool) -> 
     from quanta.analysis import compare_published, render_comparison
 
     records: list[dict[str, Any]] = []
-    for curves, source in load_slices(path, at):
-        found = compare_published(curves, confidence=confidence, seed=seed)
+    for one in find_slices(path, at):
+        found = compare_published(one.read(), confidence=confidence, seed=seed)
         if not as_json:
             if records:
                 echo("")
             echo_rich(partial(render_comparison, found))
-        records.append(source.to_dict() | found.to_dict())
+        records.append(one.source.to_dict() | found.to_dict())
     if as_json:
         echo_json({"schema": 1, "slices": records})
 
@@ -289,18 +284,27 @@ def figures(
     """Draw the figures of PATH, a run directory or a netCDF file of curves; prints their paths.
 
     If there are several slices, each has a folder of its own, such as figures/alpha=0.4/, and so has a tau
-    that is not the default. Its figures.json says what the figures are of, as each does in its metadata.
+    that is not the default. Its figures.json says what the figures are of, as each does in its metadata. Of
+    several that --at leaves open, one figure is drawn: exponents_by_condition.
     """
     from quanta.analysis import measure, save_figures
 
-    curves, source = load_slice(path, at)
+    found = find_slices(path, at)
+    if len(found) > 1:
+        from quanta.analysis.overview import draw_slices
+
+        note(f"of {len(found)} slices, drawn together; --at chooses one, whose own figures are then drawn")
+        for file in draw_slices(found, tau, file_format, out):
+            echo(file)
+        return
+    source, curves = found[0].source, found[0].read()
     said = source.to_dict() | {"tau": tau}
     if out is not None:
         check_owner(out / "figures.json", said)
     folder = out or source.folder("figures", tau=tau)
     statistics = measure(curves, tau)
     drawn = save_figures(statistics, folder, format=file_format, description=source.describe(tau))
-    _write_json(folder / "figures.json", {"schema": 1, **said})
+    write_json(folder / "figures.json", {"schema": 1, **said})
     for file in drawn:
         echo(file)
 
@@ -401,12 +405,12 @@ def discover(
     record |= {name: json.loads(tables[name].to_json(orient="records")) for name in ("summary", "recovered")}
     first = next(iter(found))
 
-    def store() -> None:
-        _write_json(folder / "discovery.json", record)
-        _write_tables(tables | {"columns": tabulate_columns(DISCOVERY)}, folder)
+    def store_all() -> None:
+        write_json(folder / "discovery.json", record)
+        write_tables(tables | {"columns": tabulate_columns(DISCOVERY)}, folder)
         save_discovery(found[first], folder, f"{source.describe(tau)}, seed={first}")
 
-    is_kept = _keep(store, folder, out)
+    is_kept = keep(store_all, folder, out)
     if as_json:
         echo_json(record)
     else:

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from quanta.analysis.sources import AXES, USUAL, At, say_value
+from quanta.analysis.sources import ALSO, AXES, USUAL, At, say_value
 from quanta.tasks.terminal import AssignmentType, RealRange, WholeRange, note
 
 
@@ -23,12 +23,13 @@ def _parse_choice(axis: str, equals: str, text: str) -> tuple[str, float]:
     from quanta.tasks.config import ConfigError
     from quanta.tasks.toml import parse_value
 
-    axis, text = axis.strip(), text.strip()
+    name, text = axis.strip(), text.strip()
+    axis = ALSO.get(name, name)
     if axis not in AXES or not equals:
         raise click.BadParameter(
-            f"{axis + equals + text!r} is not AXIS=VALUE, where AXIS is one of {', '.join(AXES)}."
+            f"{name + equals + text!r} is not AXIS=VALUE, where AXIS is one of {', '.join(AXES)}."
         )
-    words = AXES[axis]
+    words = AXES[axis].words
     try:
         value = parse_value(text)
     except ConfigError as error:
@@ -54,7 +55,7 @@ at_option = click.option(
     multiple=True,
     metavar="AXIS=VALUE",
     callback=_parse_at,
-    help="Which slice, if there are several, e.g. alpha=0.4, alpha=uniform or n_train=online.",
+    help="Which slice, if there are several, e.g. alpha=0.4, alpha=uniform, K=64 or n_train=online.",
 )
 
 confidence_option = click.option(

@@ -2,29 +2,28 @@
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from itertools import product
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from quanta.study.axes import ALPHA, N_TRAIN
+from quanta.study.axes import ALPHA, CONDITIONS, N_SUBTASKS, N_TRAIN
 from quanta.tasks.terminal import note
 
 # Only click is imported here: `quanta --help` must not wait for xarray.
 if TYPE_CHECKING:
     import xarray as xr
 
-    from quanta import RunDirectory, UnitSpec
+    from quanta import RunDirectory, Slice, UnitSpec
 
-AXES: dict[str, Mapping[str, float]] = {
-    ALPHA.name: ALPHA.words,
-    "n_subtasks": {},
-    N_TRAIN.name: N_TRAIN.words,
-}
-"""What `--at` chooses by, and the words that stand for a number, as in a study."""
+AXES = {axis.name: axis for axis in (*CONDITIONS, N_TRAIN)}
+"""What `--at` chooses by."""
+
+ALSO = {N_SUBTASKS.symbol: N_SUBTASKS.name, N_TRAIN.symbol: N_TRAIN.name}
+"""Other names that it hears: letters."""
 
 USUAL: dict[str, float] = {"tau": 0.1, "confidence": 0.9, "seed": 0}
 """The settings where nothing else is said."""
@@ -49,8 +48,22 @@ class Source:
 
     def to_dict(self) -> dict[str, Any]:
         """Turn into what `json.dumps` takes."""
-        values = {axis: _as_in_study(axis, value) for axis, value in self.slice.items()}
-        return {"path": str(self.path.absolute()), "slice": values}
+        return {"path": str(self.path.absolute()), "slice": self.condition}
+
+    @property
+    def condition(self) -> dict[str, float | str | None]:
+        """The slice, its values as in a study."""
+        return {axis: _as_in_study(axis, value) for axis, value in self.slice.items()}
+
+    @property
+    def name(self) -> str:
+        """What tells the slice from the others that there are, as in the name of a folder."""
+        return "_".join(self.told)
+
+    @property
+    def whole(self) -> "Source":
+        """All slices together."""
+        return Source(self.path, {}, [])
 
     def describe(self, tau: float) -> str:
         """Say it in a line that depends on no machine."""
@@ -72,12 +85,12 @@ class Source:
 
 def _as_in_study(axis: str, value: float) -> float | str | None:
     """Return the word or the number that stands for a value in a study; None for one that is not known."""
-    for word, number in AXES[axis].items():
+    for word, number in AXES[axis].words.items():
         if value == number:
             return word
     if math.isnan(value):
         return None
-    return float(value) if axis == "alpha" else round(value)
+    return round(value) if AXES[axis].is_whole else float(value)
 
 
 def check_owner(file: Path, source: dict[str, Any]) -> None:
@@ -101,73 +114,128 @@ def check_owner(file: Path, source: dict[str, Any]) -> None:
             )
 
 
-def load_slice(path: Path, at: At) -> "tuple[xr.Dataset, Source]":
-    """Load the slice that is asked for, and say whose its results are."""
-    from quanta import RunDirectory, load
-    from quanta.analysis import select
+@dataclass(frozen=True)
+class Found:
+    """A slice that a command works on, not read yet.
 
-    asked = dict(at)
-    if len(asked) < len(at):
-        raise click.UsageError("--at must choose a value of each axis once")
+    Attributes
+    ----------
+    source : Source
+        Whose its results are.
+    read : callable
+        Returns its curves.
+    """
 
-    curves = None if path.is_dir() else load(path)
-    there = _axes_of_run(RunDirectory(path)) if curves is None else _axes_of(curves)
-    chosen = {axis: _choose(axis, there[axis], asked.get(axis)) for axis in ("alpha", "n_subtasks")}
-    if "n_train" in asked:  # a resource, all of which is in a slice
-        chosen["n_train"] = _choose("n_train", there["n_train"], asked["n_train"])
-
-    if curves is None:  # of which other slices need not be trained, nor fit in memory
-        curves = RunDirectory(path).load(alpha=chosen["alpha"], n_subtasks=chosen["n_subtasks"])
-    _tell_missing(curves.attrs)
-    told = [f"{axis}={say_value(axis, value)}" for axis, value in chosen.items() if len(there[axis]) > 1]
-    return select(curves, chosen["alpha"], chosen.get("n_train")), Source(path, chosen, told)
+    source: Source
+    read: "Callable[[], xr.Dataset]"
 
 
-def load_slices(path: Path, at: At) -> "Iterator[tuple[xr.Dataset, Source]]":
-    """Load every slice at what is asked for, one after another; those of which nothing is done are named.
+def find_slices(path: Path, at: At) -> list[Found]:
+    """Find the slices at the values that are asked for.
+
+    Returns
+    -------
+    list of Found
+        One if a value is asked for of each condition of which there are several, or else those that can be
+        read; what cannot is told.
 
     Raises
     ------
+    UsageError
+        If a value is not there; names those that are.
     StoreError
-        If nothing is done of any.
+        If there are several slices, and none can be read.
     """
-    from quanta import RunDirectory, StoreError, load
+    from quanta import RunDirectory, load
 
-    there = _axes_of_run(RunDirectory(path)) if path.is_dir() else _axes_of(load(path))
-    free = [axis for axis in ("alpha", "n_subtasks") if axis not in dict(at)]
-    places = list(product(*(there[axis] for axis in free)))
-    missing: list[StoreError] = []
-    for place in places:
-        try:
-            yield load_slice(path, at + tuple(zip(free, place, strict=True)))
-        except StoreError as error:
-            missing.append(error)
-            if len(missing) == len(places):
-                raise
-            note(f"left out: {error}")
+    asked = _check_asked(at)
+    if path.is_dir():
+        return _find_in_run(path, RunDirectory(path), asked)
+    curves = load(path)
+    there = _axes_of(curves)
+    # D is a resource, all of which is in a slice.
+    chosen = _choose_all(there, asked, [axis for axis in there if axis in asked or axis == N_SUBTASKS.name])
+    alphas = [chosen[ALPHA.name]] if ALPHA.name in chosen else there[ALPHA.name]
+    places = [chosen | {ALPHA.name: alpha} for alpha in alphas]
+    return [Found(_source(path, place, there), partial(_take, curves, place)) for place in places]
+
+
+def _find_in_run(path: Path, run: "RunDirectory", asked: dict[str, float]) -> list[Found]:
+    from quanta.store.slices import choose, keep_readable
+
+    there = _axes_of_run(run)
+    alone = [axis.name for axis in CONDITIONS if len(there[axis.name]) == 1]
+    chosen = _choose_all(there, asked, [axis for axis in there if axis in asked or axis in alone])
+    condition = {axis: value for axis, value in chosen.items() if axis != N_TRAIN.name}
+    if len(condition) == len(CONDITIONS):  # other slices need not be trained, nor fit in memory
+        return [Found(_source(path, chosen, there), lambda: _take(run.load(**condition), chosen))]
+    slices = choose(run.slices(), condition)
+    readable = keep_readable(slices)
+    left_out = [str(each) for each in slices if not each.complete]
+    if left_out:
+        note(f"slices without a complete seed are left out: {'; '.join(left_out)}")
+    found = []
+    for each in readable:
+        place = chosen | {axis.name: axis.coordinate(axis.of(each.units[0])) for axis in CONDITIONS}
+        found.append(Found(_source(path, place, there), partial(_read, run, each, place)))
+    return found
+
+
+def _read(run: "RunDirectory", one: "Slice", place: dict[str, float]) -> "xr.Dataset":
+    return _take(run.read(one), place)
+
+
+def _take(curves: "xr.Dataset", place: dict[str, float]) -> "xr.Dataset":
+    """Take the slice at a place, and say what is missing in it."""
+    from quanta.analysis import select
+
+    _tell_missing(curves.attrs)
+    return select(curves, place[ALPHA.name], place.get(N_TRAIN.name))
+
+
+def _check_asked(at: At) -> dict[str, float]:
+    asked = dict(at)
+    if len(asked) < len(at):
+        raise click.UsageError("--at must choose a value of each axis once")
+    return asked
 
 
 def choose_units(path: Path, at: At) -> "tuple[RunDirectory, list[UnitSpec], Source]":
     """Choose the units of a run directory that are done at one place of all axes but the seed."""
     from quanta import RunDirectory
 
-    asked = dict(at)
-    if len(asked) < len(at):
-        raise click.UsageError("--at must choose a value of each axis once")
+    asked = _check_asked(at)
     run = RunDirectory(path)
     there = _axes_of_run(run)
-    chosen = {axis: _choose(axis, there[axis], asked.get(axis)) for axis in AXES}
-    units = [unit for unit in run.study.units() if {axis: _place(unit)[axis] for axis in AXES} == chosen]
+    chosen = _choose_all(there, asked, list(AXES))
+    units = [unit for unit in run.study.units() if _place(unit) == chosen]
     pending = run.pending(units)
     if len(pending) == len(units):
         raise click.ClickException(f"{path}: none of the {len(units)} units that are asked for is done")
     _tell_missing({"units_missing": len(pending), "missing_units": " ".join(unit.id for unit in pending)})
-    told = [f"{axis}={say_value(axis, value)}" for axis, value in chosen.items() if len(there[axis]) > 1]
-    return run, [unit for unit in units if unit not in pending], Source(path, chosen, told)
+    return run, [unit for unit in units if unit not in pending], _source(path, chosen, there)
+
+
+def _source(path: Path, chosen: dict[str, float], there: dict[str, list[float]]) -> Source:
+    """Say whose results are, by axes that always name a slice, or of which there are several values."""
+    from quanta.store.slices import ALWAYS_NAMED
+
+    several = [axis for axis in AXES if axis in chosen and len(there[axis]) > 1]
+    always = (*ALWAYS_NAMED, N_TRAIN.name)
+    named = {axis: chosen[axis] for axis in AXES if axis in chosen and (axis in always or axis in several)}
+    return Source(path, named, [f"{axis}={say_value(axis, chosen[axis])}" for axis in several])
+
+
+def _choose_all(there: dict[str, list[float]], asked: dict[str, float], axes: list[str]) -> dict[str, float]:
+    """Choose a value of each of these axes that is known."""
+    for axis in asked:
+        if axis not in there:
+            raise click.UsageError(f"--at {axis} is for run directories: curves in a file do not say it")
+    return {axis: _choose(axis, there[axis], asked.get(axis)) for axis in axes if axis in there}
 
 
 def _axes_of(curves: "xr.Dataset") -> dict[str, list[float]]:
-    """List what there is on each axis in curves."""
+    """List what there is on each axis in curves, as far as they say it."""
     return {
         "alpha": curves["alpha"].values.tolist(),
         "n_train": curves["n_train"].values.tolist(),
@@ -182,7 +250,7 @@ def _axes_of_run(run: "RunDirectory") -> dict[str, list[float]]:
 
 
 def _place(unit: "UnitSpec") -> dict[str, Any]:
-    return unit.coordinates | {"n_subtasks": unit.task.n_subtasks}
+    return {name: axis.coordinate(axis.of(unit)) for name, axis in AXES.items()}
 
 
 def _choose(axis: str, values: list[float], asked: float | None) -> float:

@@ -121,6 +121,12 @@ def _cluster_options(command: Callable[..., None]) -> Callable[..., None]:
 )
 @click.option("--overwrite", is_flag=True, help="Delete what the run directory holds and start again.")
 @click.option("--retry-failed", is_flag=True, help="Train units again that failed before.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Only say what the units would take here: time by a few steps, memory at least, disk at most.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print what --dry-run says as one JSON object.")
 @_cluster_options
 @click.option(
     "--list",
@@ -137,6 +143,8 @@ def train(
     overrides: tuple[str, ...],
     overwrite: bool,
     retry_failed: bool,
+    dry_run: bool,
+    as_json: bool,
     workers: int | None,
     scheduler: str | None,
     shard: tuple[int, int] | None,
@@ -148,6 +156,9 @@ def train(
     Prints the run directory. Units that are done are kept, so the same command continues a study that was
     interrupted. Units that fail on their own, such as by diverging, do not stop the others. Exit code 3 if
     some failed, now or before.
+
+    With --dry-run nothing is written, and times are those of units one after another on a machine that does
+    nothing else.
     """
     from quanta import RunDirectory, load_study
 
@@ -158,6 +169,10 @@ def train(
     files = {name: str(file) for name, file in tls.items() if file is not None}
     if files and not (scheduler or "").startswith("tls://"):
         raise click.UsageError("--tls-ca-file, --tls-cert and --tls-key are for a --scheduler at tls://")
+    if as_json and not dry_run:
+        raise click.UsageError("--json is for --dry-run")
+    if dry_run and (workers or scheduler):
+        raise click.UsageError("--dry-run times this process; it is not for --workers and --scheduler")
     loaded = load_study(study, overrides)
 
     cluster = workers or scheduler
@@ -166,11 +181,14 @@ def train(
     else:
         _check_dask()
 
+    index, n_shards = shard or (1, 1)
+    units = loaded.units()[index - 1 :: n_shards]
+    if dry_run:
+        _estimate(loaded.name, units, here, threads, as_json)
+        return
     run = RunDirectory.create(out or Path("runs") / loaded.name, loaded, overwrite=overwrite)
 
     if cluster is None:
-        index, n_shards = shard or (1, 1)
-        units = loaded.units()[index - 1 :: n_shards]
         result = sweep_here(run, here, units, threads, retry_failed)
     else:
         result = _sweep_on_cluster(run, loaded.units(), cluster, device, threads or 1, files, retry_failed)
@@ -179,6 +197,22 @@ def train(
     echo(run.path)
     if result.failed:
         sys.exit(EXIT_UNITS_FAILED)
+
+
+def _estimate(
+    name: str, units: "Sequence[UnitSpec]", device: "torch.device", threads: int | None, as_json: bool
+) -> None:
+    """Print what units would take; nothing is written."""
+    from quanta.sweep.estimate import estimate, render_estimate
+
+    if not units:
+        raise click.UsageError("--shard: there are fewer units than parts, and none in this one")
+    with progress(name, len(units), "units") as advance:
+        found = estimate(name, units, device, threads, advance)
+    if as_json:
+        echo_json(found.to_dict())
+    else:
+        echo_rich(lambda console: render_estimate(found, console))
 
 
 def check_here(study: "StudySpec", device: str, threads: int | None = None) -> "torch.device":

@@ -30,16 +30,43 @@ CHANCE_BITS = 1.0
 Alpha = Annotated[float, Field(ge=-1, le=10, allow_inf_nan=False)] | Literal["uniform"]
 """The quanta exponent, or "uniform" for equal frequencies."""
 
+NSubtasks = Annotated[int, Field(ge=1, le=MAX_SUBTASKS)]
+"""Number of subtasks."""
+
+NBits = Annotated[int, Field(ge=1, le=MAX_BITS)]
+"""Number of bits of a sample."""
+
 SubsetSize = Annotated[int, Field(ge=1, le=MAX_BITS)]
 """Number of bits in one parity."""
+
+
+def check_subsets(n_subtasks: int, n_bits: int, k: int | tuple[int, ...]) -> None:
+    """Raise ValueError unless every subtask can have a subset of its own."""
+    sizes = subset_sizes(n_subtasks, k)
+    if len(sizes) != n_subtasks:
+        raise ValueError(f"k must be one number or {n_subtasks} (one per subtask), not {len(sizes)}")
+    if max(sizes) > n_bits:
+        raise ValueError(f"k must satisfy 1 <= k <= n_bits ({n_bits}), not {max(sizes)}")
+    for size, wanted in Counter(sizes).items():
+        possible = math.comb(n_bits, size)
+        if wanted > possible:
+            raise ValueError(
+                f"n_subtasks must be at most {possible}, the number of subsets of {size} of "
+                f"{n_bits} bits, not {wanted}"
+            )
+
+
+def subset_sizes(n_subtasks: int, k: int | tuple[int, ...]) -> tuple[int, ...]:
+    """Return the number of bits in the parity of each subtask, one per subtask."""
+    return (k,) * n_subtasks if isinstance(k, int) else k
 
 
 class TaskShape(Config):
     """The size of a multitask sparse parity problem. The defaults are those of arXiv:2303.13506."""
 
-    n_subtasks: int = Field(500, ge=1, le=MAX_SUBTASKS)
+    n_subtasks: NSubtasks = 500
     """Number of subtasks K."""
-    n_bits: int = Field(100, ge=1, le=MAX_BITS)
+    n_bits: NBits = 100
     """Number of bits n of a sample."""
     k: SubsetSize | Annotated[tuple[SubsetSize, ...], Field(fail_fast=True)] = 3
     """Number of bits in the parity of a subtask: one number, or one per subtask."""
@@ -48,24 +75,13 @@ class TaskShape(Config):
 
     @model_validator(mode="after")
     def _check_subsets(self) -> Self:
-        sizes = self.subset_sizes
-        if len(sizes) != self.n_subtasks:
-            raise ValueError(f"k must be one number or {self.n_subtasks} (one per subtask), not {len(sizes)}")
-        if max(sizes) > self.n_bits:
-            raise ValueError(f"k must satisfy 1 <= k <= n_bits ({self.n_bits}), not {max(sizes)}")
-        for size, wanted in Counter(sizes).items():
-            possible = math.comb(self.n_bits, size)
-            if wanted > possible:
-                raise ValueError(
-                    f"n_subtasks must be at most {possible}, the number of subsets of {size} of "
-                    f"{self.n_bits} bits, not {wanted}"
-                )
+        check_subsets(self.n_subtasks, self.n_bits, self.k)
         return self
 
     @property
     def subset_sizes(self) -> tuple[int, ...]:
         """Number of bits in the parity of each subtask, one per subtask."""
-        return (self.k,) * self.n_subtasks if isinstance(self.k, int) else self.k
+        return subset_sizes(self.n_subtasks, self.k)
 
     @property
     def packed_bytes(self) -> int:

@@ -171,6 +171,14 @@ def echo_descriptions(descriptions: Mapping[str, str]) -> None:
         echo(click.wrap_text(whole, max(width, 2 * first), subsequent_indent=" " * first))
 
 
+def format_duration(seconds: float) -> str:
+    """Write a time for people: ``"5 min"``."""
+    for unit, length in (("days", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
 def note(text: str) -> None:
     """Say on stderr what the user should know and did not ask for."""
     echo(f"note: {text}", err=True)

@@ -92,6 +92,46 @@ def mean_over_seeds(values: ArrayLike, confidence: float = 0.9, *, shared: float
     )
 
 
+def difference_of_means(
+    after: ArrayLike, before: ArrayLike, confidence: float = 0.9
+) -> tuple[Interval, float | None]:
+    """Compare the means of a statistic over two sets of seeds, by Welch's test.
+
+    Parameters
+    ----------
+    after, before : array_like, shapes (S,) and (R,)
+        The statistic of each seed, NaN where it is not known. The sets need not be equally spread.
+    confidence : float, default 0.9
+        Nominal coverage, between 0 and 1.
+
+    Returns
+    -------
+    Interval
+        Of the mean after less the mean before.
+    float or None
+        p-value of no difference, two-sided. None, and no interval, where a set has fewer than two seeds that
+        know the statistic or neither has a spread.
+
+    Raises
+    ------
+    ValueError
+        As of `mean_over_seeds`.
+
+    References
+    ----------
+    Welch (1947), doi:10.1093/biomet/34.1-2.28.
+    """
+    means = [mean_over_seeds(values, confidence) for values in (after, before)]
+    difference, n = means[0].estimate - means[1].estimate, means[0].n + means[1].n
+    one, other = (values[~np.isnan(values)] for values in map(np.asarray, (after, before)))
+    if math.isnan(difference) or min(one.size, other.size) < 2 or max(one.std(), other.std()) == 0:
+        return Interval(difference, None, None, "none: no spread over seeds in both", n, confidence), None
+    test = stats.ttest_ind(one, other, equal_var=False)
+    lower, upper = (float(end) for end in test.confidence_interval(confidence))
+    kind = "difference of means over seeds, Welch t"
+    return Interval(difference, lower, upper, kind, n, confidence), float(test.pvalue)
+
+
 def jackknife_seeds(statistic: Statistic, n_seeds: int, *, confidence: float = 0.9) -> Interval:
     """Student interval of a statistic from leaving out one seed at a time.
 

@@ -17,7 +17,7 @@ from quanta.analysis.learned.budget import PARTS
 from quanta.analysis.verdict.claims import Claim
 from quanta.analysis.verdict.judge import Verdict
 
-_COLORS = {"supported": "green", "rejected": "red", "inconclusive": "yellow"}
+COLORS = {"supported": "green", "rejected": "red", "inconclusive": "yellow"}
 _RESULTS = {True: ("green", "holds"), False: ("red", "FAILS"), None: ("yellow", "unclear")}
 
 _CLAIMS = {
@@ -72,7 +72,7 @@ def render(verdict: Verdict, console: Console) -> None:
     for question in verdict.questions.values():
         console.print()
         title = Text(f"{question.text} ", style="bold")
-        console.print(title.append(question.outcome.upper(), style=_COLORS[question.outcome]))
+        console.print(title.append(question.outcome.upper(), style=COLORS[question.outcome]))
         print_table(console, _CLAIM_COLUMNS, list(_claim_rows(question.claims)), left=2)
         if question.outcome == "inconclusive":
             console.print(_indented(Text(f"Undecided: {question.why}")))
@@ -120,7 +120,7 @@ def _headline(verdict: Verdict) -> Text:
     line = Text(f"{verdict.study}: " if verdict.study else "")
     for place, (name, question) in enumerate(verdict.questions.items()):
         line.append(", " if place else "").append(f"{name} ")
-        line.append(question.outcome.upper(), style=f"bold {_COLORS[question.outcome]}")
+        line.append(question.outcome.upper(), style=f"bold {COLORS[question.outcome]}")
     return line
 
 
@@ -133,7 +133,7 @@ def _describe_settings(verdict: Verdict) -> str:
         f"{alpha}; K = {s['n_subtasks']}; {data}; seeds: {s['n_seeds']}; "
         f"learned: below {s['tau']:g} of chance, "
         f"{chance['bits']:.3g} bit{'s' * (chance['bits'] != 1)} ({chance['source']}); intervals: "
-        f"{_percent(s['confidence'])}, Student over seeds"
+        f"{percent(s['confidence'])}, Student over seeds"
     )
 
 
@@ -141,7 +141,7 @@ def _plain(value: float) -> str:
     return "unknown" if value is None or math.isnan(value) else f"{value:g}"
 
 
-def _percent(share: float) -> str:
+def percent(share: float) -> str:
     """Write a share as it was given: 99.5% is not 100%."""
     return f"{(100 * Decimal(repr(share))).normalize():f}%"
 
@@ -157,7 +157,7 @@ def _claim_rows(claims: tuple[Claim, ...]) -> Iterator[list[str | Text]]:
         yield [
             f"{claim.axis}: {_CLAIMS[claim.name]}",
             Text(result, style=color),
-            _estimate(claim.statistic, claim.lower, claim.upper),
+            estimate(claim.statistic, claim.lower, claim.upper),
             _window(*claim.window),
         ]
 
@@ -176,9 +176,9 @@ def _budget_rows(
 ) -> Iterator[list[str | Text]]:
     for part in PARTS:
         share = shares[part]
-        estimate = _estimate(share.estimate, share.lower, share.upper)
-        yield [_PARTS[part], _number(carries[part].estimate), estimate]
-    yield ["all", _estimate(whole.estimate, whole.lower, whole.upper), _number(1.0)]
+        of_exponent = estimate(share.estimate, share.lower, share.upper)
+        yield [_PARTS[part], number(carries[part].estimate), of_exponent]
+    yield ["all", estimate(whole.estimate, whole.lower, whole.upper), number(1.0)]
 
 
 _EXPONENT_COLUMNS = ("exponent", "law", "measured", "expected", "K = ∞")
@@ -186,8 +186,8 @@ _EXPONENT_COLUMNS = ("exponent", "law", "measured", "expected", "K = ∞")
 
 def _exponent_rows(verdict: Verdict) -> Iterator[list[str | Text]]:
     for name, one in verdict.exponents.items():
-        measured = _estimate(one.estimate, one.lower, one.upper)
-        yield [name, one.law, measured, _number(one.expected), _number(one.expected_infinite)]
+        measured = estimate(one.estimate, one.lower, one.upper)
+        yield [name, one.law, measured, number(one.expected), number(one.expected_infinite)]
 
 
 def _readable(table: pd.DataFrame) -> pd.DataFrame:
@@ -198,7 +198,7 @@ def _readable(table: pd.DataFrame) -> pd.DataFrame:
             continue
         if f"{name}_lower" in table.columns:
             bounds = zip(table[name], table[f"{name}_lower"], table[f"{name}_upper"], strict=True)
-            found[name] = [_estimate(*row) for row in bounds]
+            found[name] = [estimate(*row) for row in bounds]
         else:
             found[name] = [_cell(value) for value in table[name]]
     return pd.DataFrame(found)
@@ -259,13 +259,15 @@ def _indented(what: Table | Text) -> Padding:
     return Padding(what, (0, 0, 0, _INDENT))
 
 
-def _estimate(value: float | None, lower: float | None, upper: float | None) -> str:
+def estimate(value: float | None, lower: float | None, upper: float | None) -> str:
+    """Write an estimate with its interval, where there is one."""
     if value is None or math.isnan(value):
         return _UNKNOWN
     if lower is None or upper is None or math.isnan(lower) or math.isnan(upper):
-        return _number(value)
-    return f"{_number(value)} [{_number(lower)}, {_number(upper)}]"
+        return number(value)
+    return f"{number(value)} [{number(lower)}, {number(upper)}]"
 
 
-def _number(value: float | None) -> str:
+def number(value: float | None) -> str:
+    """Write a number to two digits."""
     return _UNKNOWN if value is None or math.isnan(value) else f"{round(value, 2) + 0.0:.2f}"

@@ -173,6 +173,36 @@ COLUMNS: dict[str, dict[str, tuple[str, str]]] = {
 """Table to column to meaning and unit; "1" where there is none."""
 
 
+_PREDICTED = {
+    "infinite": "expected for infinitely many subtasks",
+    "finite": "measured on curves of the hypothesis at the fitted constants, K finite",
+    "serial": "measured on curves of learning one after another at the fitted constants, K finite",
+}
+
+CONDITION_COLUMNS: dict[str, dict[str, tuple[str, str]]] = {
+    "conditions": {
+        "alpha": ("quanta exponent α, or uniform", "1"),
+        "n_subtasks": ("number of subtasks K", "subtasks"),
+        "n_bits": ("bits of a sample", "bits"),
+        "batch_size": ("samples a step", "samples"),
+        "learning_rate": ("learning rate", "1"),
+        "n_train": ("training examples D, or online", "samples"),
+        "n_seeds": ("seeds", "seeds"),
+        **{
+            name: described
+            for axis in ("N", "S", "D")
+            for name, described in {
+                **_interval(f"alpha_{axis}", f"exponent of the mean loss along {axis}", "1"),
+                **{f"alpha_{axis}_{key}": (f"alpha_{axis} {what}", "1") for key, what in _PREDICTED.items()},
+            }.items()
+        },
+        "count": ("whether the loss follows from the count", "outcome"),
+        "growth": ("whether the count grows as the hypothesis says", "outcome"),
+    }
+}
+"""The same of the table of several slices, which has those of these columns that there are."""
+
+
 _DISCOVERY_KEYS = {
     "seed": _KEYS["seed"],
     "affinity": ("how alike two samples are, from the cosine of their gradients", "name"),

@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quanta.analysis.fits.intervals import mean_over_seeds
+from quanta.analysis.theories.multilinear import Multilinear
+from quanta.analysis.theories.protocol import Theory
 from quanta.analysis.theories.quanta import expected_exponents
 from quanta.analysis.verdict.predictions import expect
 from quanta.analysis.verdict.statistics import AtTau, Statistics
@@ -78,8 +80,7 @@ def exponents(statistics: Statistics, confidence: float, seed: int = 0) -> dict[
         ("beta", "beta_first", "beta_later", "beta_D", "gamma"), 1.0
     )
     measured = measure_exponents(statistics.here)
-    simulated = expect(statistics.here, seed=seed)
-    expected = {} if simulated is None else measure_exponents(simulated)
+    expected = predict(statistics.here, seed=seed)
     found = {}
     for name, law in LAWS.items():
         if name not in measured:
@@ -92,10 +93,32 @@ def exponents(statistics: Statistics, confidence: float, seed: int = 0) -> dict[
             mean.estimate if known else None,
             mean.lower,
             mean.upper,
-            _mean(expected[name]) if name in expected else None,
+            expected.get(name),
             limits.get(name),
         )
     return found
+
+
+def predict(here: AtTau, theory: type[Theory] = Multilinear, *, seed: int = 0) -> dict[str, float | None]:
+    """Measure every exponent on curves that a theory makes at the fitted constants, as on the slice.
+
+    Parameters
+    ----------
+    here : AtTau
+        The slice.
+    theory : type of Theory, default Multilinear
+    seed : int, default 0
+        Of the simulation.
+
+    Returns
+    -------
+    dict of str to float or None
+        Means over simulated seeds; empty where the constants are not known.
+    """
+    simulated = expect(here, theory, seed=seed)
+    if simulated is None:
+        return {}
+    return {name: _mean(values) for name, values in measure_exponents(simulated).items()}
 
 
 def _mean(values: Array) -> float | None:

@@ -7,13 +7,13 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from quanta.study.axes import STUDY_AXES
+from quanta.study.axes import CURVES_AXES
 from quanta.tasks.errors import QuantaError
 
 SCHEMA = 1
 """Version of the format; stored in the attribute `schema`."""
 
-UNIT_AXES = tuple(axis.name for axis in STUDY_AXES)
+UNIT_AXES = tuple(axis.name for axis in CURVES_AXES)
 """The dimensions along which units differ: each unit has one value of each."""
 
 AXES = (*UNIT_AXES, "width", "step", "subtask")

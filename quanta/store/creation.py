@@ -8,6 +8,7 @@ from typing import Any
 from quanta.store.errors import StoreError
 from quanta.store.lock import STALE_SECONDS, Owner, hold, hold_files
 from quanta.study.axes import STUDY_AXES
+from quanta.study.sections import as_tuple
 from quanta.study.spec import StudySpec
 from quanta.tasks.atomic import atomic_write, is_temporary
 from quanta.tasks.config import Config, ConfigError, read_text
@@ -110,7 +111,8 @@ def _join_axes(there: StudySpec, study: StudySpec, path: Path) -> StudySpec:
     """Add the values that a study has on its axes to those that are there."""
     values = json.loads(study.model_dump_json())
     for axis in STUDY_AXES:
-        values[axis.name] = list(dict.fromkeys([*getattr(there, axis.name), *getattr(study, axis.name)]))
+        holder = values if axis.section is None else values[axis.section]
+        holder[axis.name] = list(dict.fromkeys([*axis.of(there), *axis.of(study)]))
     try:
         return StudySpec.parse(values)
     except ConfigError as error:
@@ -118,10 +120,21 @@ def _join_axes(there: StudySpec, study: StudySpec, path: Path) -> StudySpec:
 
 
 def changed_keys(before: Config, now: Config) -> list[str]:
-    """List the keys whose values differ between two studies, or two units; their axes are left out."""
-    free = {*(axis.name for axis in STUDY_AXES), "description"}
-    flat = [_flatten(json.loads(x.model_dump_json(exclude=free))) for x in (before, now)]
-    return sorted(key for key, value in flat[1].items() if flat[0][key] != value)
+    """List the keys whose values differ between two studies, or a unit and a study; axes are left out.
+
+    Of what may be an axis in a section that is where one of the two has several values. An edited batch size
+    makes another study; one in a list is one more.
+    """
+    free = {"description"}
+    flat = [_flatten(json.loads(x.model_dump_json())) for x in (before, now)]
+    for axis in STUDY_AXES:
+        values = [as_tuple(of.get(axis.path)) for of in flat]
+        if axis.section is None or max(map(len, values)) > 1:
+            free.add(axis.path)
+        for of, held in zip(flat, values, strict=True):
+            of[axis.path] = held
+    shared = flat[0].keys() & flat[1].keys()
+    return sorted(key for key in shared - free if flat[0][key] != flat[1][key])
 
 
 def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

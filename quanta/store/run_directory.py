@@ -60,7 +60,8 @@ class RunDirectory:
         ----------
         path : path-like
             May be new, empty, or a run directory of the same study with other values on its axes, which then
-            has the values of both.
+            has the values of both. What may be an axis in a section, such as ``task.n_subtasks``, is one if
+            either study has several values of it.
         study : StudySpec
         overwrite : bool, default False
             Delete the units of a run directory that is there and all that was made of them, if nobody trains
@@ -237,7 +238,11 @@ class RunDirectory:
         """
         with self._named():
             readable = keep_readable(self.slices())
-        return ((each.condition, self._read(each.complete, [each])) for each in readable)
+        return ((each.condition, self.read(each)) for each in readable)
+
+    def read(self, one: Slice) -> "xr.Dataset":
+        """Read the curves of a slice that has a complete seed, as `split` does."""
+        return self._read(one.complete, [one])
 
     def load(self, **condition: Value) -> "xr.Dataset":
         """Read the curves of the units that are done.
@@ -245,8 +250,9 @@ class RunDirectory:
         Parameters
         ----------
         **condition
-            Which slice, such as ``alpha=0.4``. If there are several, they come together along the axis alpha,
-            with the seeds that are complete in all of them.
+            Which slice, such as ``alpha=0.4, n_subtasks=64``, by the names in `quanta.study.axes.CONDITIONS`.
+            If there are several, they come together along the axis alpha, with the seeds that are complete in
+            all of them.
 
         Returns
         -------

@@ -8,8 +8,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from quanta.store.errors import StoreError
-from quanta.study.axes import STUDY_AXES, Value
+from quanta.study.axes import ALPHA, CONDITIONS, CURVES_AXES, N_SUBTASKS, Value
 from quanta.study.spec import UnitSpec
+
+ALWAYS_NAMED = (ALPHA.name, N_SUBTASKS.name)
+"""Conditions that a slice is named by even if they have one value: they decide which law holds."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +22,8 @@ class Slice:
     Attributes
     ----------
     condition : dict
-        Name to value, such as ``{"alpha": 0.4, "n_subtasks": 64}``; the value is as in the study.
+        Name to value, such as ``{"alpha": 0.4, "n_subtasks": 64}``; the value is as in the study. Of
+        conditions other than `ALWAYS_NAMED` those that have several values there.
     units : tuple of UnitSpec
         All of them, in the order of the study.
     missing : tuple of UnitSpec
@@ -53,12 +57,20 @@ def group(units: Iterable[UnitSpec], done: Collection[UnitSpec]) -> list[Slice]:
     -------
     list of Slice
     """
-    together: dict[str, list[UnitSpec]] = {}
+    units = list(units)
+    named = [
+        axis for axis in CONDITIONS if axis.name in ALWAYS_NAMED or len({axis.of(unit) for unit in units}) > 1
+    ]
+    together: dict[tuple[Value, ...], list[UnitSpec]] = {}
     for unit in units:
-        together.setdefault(_show(unit.condition), []).append(unit)
+        together.setdefault(tuple(axis.of(unit) for axis in named), []).append(unit)
     return [
-        Slice(members[0].condition, tuple(members), tuple(unit for unit in members if unit not in done))
-        for members in together.values()
+        Slice(
+            {axis.name: value for axis, value in zip(named, place, strict=True)},
+            tuple(members),
+            tuple(unit for unit in members if unit not in done),
+        )
+        for place, members in together.items()
     ]
 
 
@@ -81,14 +93,18 @@ def choose(slices: Sequence[Slice], asked: Mapping[str, Value]) -> list[Slice]:
     StoreError
         If there is none, or something else than a condition is asked for; names what there is.
     """
+    by_name = {axis.name: axis for axis in CONDITIONS}
     for name in asked:
-        if name not in slices[0].condition:
-            known = " and ".join(slices[0].condition)
+        if name not in by_name:
+            known = ", ".join(by_name)
             raise StoreError(f"slices are chosen by {known}, not by {name}")
     found = [
         each
         for each in slices
-        if all(_place(name, each.condition[name]) == _place(name, value) for name, value in asked.items())
+        if all(
+            _place(name, by_name[name].of(each.units[0])) == _place(name, value)
+            for name, value in asked.items()
+        )
     ]
     if not found:
         raise StoreError(f"no slice has {_show(asked)}; there are {_list(slices)}")
@@ -134,7 +150,7 @@ def units_to_read(slices: Sequence[Slice]) -> list[UnitSpec]:
         Curves, or have no seed in common. Names them.
     """
     readable = keep_readable(slices)
-    axes = {axis.name for axis in STUDY_AXES}
+    axes = {axis.name for axis in CURVES_AXES}
     others = {
         _show({name: value for name, value in x.condition.items() if name not in axes}) for x in readable
     }
@@ -154,5 +170,5 @@ def _list(slices: Iterable[Slice]) -> str:
 
 def _place(name: str, value: Value) -> Value:
     """Put numbers for words, where there are any."""
-    words = {axis.name: axis.words for axis in STUDY_AXES}.get(name, {})
+    words = {axis.name: axis.words for axis in CONDITIONS}.get(name, {})
     return words.get(value, value) if isinstance(value, str) else value

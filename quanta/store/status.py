@@ -5,7 +5,7 @@ It reads manifests, locks and the heads of checkpoints, and no curves: a look at
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from quanta.store.lock import Owner, owner
 from quanta.store.manifest import CHECKPOINT, UNIT_FILES, Manifest
 from quanta.store.run_directory import RunDirectory
+from quanta.study.cost import count_flops
 from quanta.tasks.config import one_line
 from quanta.tasks.tensors import TensorFileError, read_metadata
+from quanta.tasks.terminal import format_duration
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -43,6 +45,8 @@ class UnitStatus:
     compiled_for : str or None
         If it is done, the instructions that compiled code used, such as "AVX2"; "none" if torch computed the
         gradients, "unknown" if its manifest does not say.
+    work : float
+        How much arithmetic it takes in all, as a share of what the largest unit of the study takes.
     """
 
     id: str
@@ -52,6 +56,7 @@ class UnitStatus:
     owner: Owner | None = None
     reason: str | None = None
     compiled_for: str | None = None
+    work: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -84,16 +89,18 @@ class Status:
         """Estimate of the time left; None while nothing tells.
 
         It is the mean time of a unit times the units left, those begun in part, shared out evenly among the
-        processes at work; for one process if there is none. While no unit is done, those that are begun tell,
-        as if all steps took equally long. Units that failed are left out.
+        processes at work; for one process if there is none. Units of different sizes take times as their
+        `work`. While no unit is done, those that are begun tell, as if all steps took equally long. Units
+        that failed are left out.
         """
         told = [unit for unit in self.units if unit.seconds is not None and unit.n_steps > 0]
         told = [unit for unit in told if unit.state == "done"] or told
         if not told:
             return None
-        seconds = sum((unit.seconds or 0.0) * self.steps / unit.n_steps for unit in told) / len(told)
+        seconds = sum((unit.seconds or 0.0) * self.steps / unit.n_steps for unit in told)
+        seconds /= sum(unit.work for unit in told)
         left = [unit for unit in self.units if unit.state in ("running", "interrupted", "remaining")]
-        n_units_left = sum(1 - unit.n_steps / self.steps for unit in left)
+        n_units_left = sum((1 - unit.n_steps / self.steps) * unit.work for unit in left)
         seconds_left = seconds * n_units_left / max(1, len(self._by_owner()))
         return seconds_left if math.isfinite(seconds_left) else None
 
@@ -140,12 +147,13 @@ def read_status(run: RunDirectory) -> Status:
         If the run directory cannot be read.
     """
     steps = run.study.training.steps
+    flops = [count_flops(unit) for unit in run.study.units()]
     units = []
-    for unit in run.study.units():
+    for unit, work in zip(run.study.units(), flops, strict=True):
         folder, manifest = run.folder(unit), run.manifest(unit)
         if manifest is not None and manifest.unit != unit:
             manifest = None
-        units.append(_unit_status(unit.id, folder, manifest, steps))
+        units.append(replace(_unit_status(unit.id, folder, manifest, steps), work=work / max(flops)))
     return Status(run.path, run.study.name, steps, tuple(units))
 
 
@@ -221,14 +229,16 @@ def _sum_up(status: Status) -> str:
         return line
     n_processes = len(status._by_owner())
     if n_processes == 0:
-        return f"{line}; about {_duration(n_left)} left, and nobody trains them now"
-    return f"{line}; about {_duration(n_left)} left" + (f" for {n_processes} processes" * (n_processes > 1))
+        return f"{line}; about {format_duration(n_left)} left, and nobody trains them now"
+    return f"{line}; about {format_duration(n_left)} left" + (
+        f" for {n_processes} processes" * (n_processes > 1)
+    )
 
 
 def _rows(status: Status) -> Iterator[tuple[State, int, str]]:
     done = status.of("done")
     seconds = [unit.seconds for unit in done if unit.seconds is not None]
-    each = [f"{_duration(sum(seconds) / len(seconds))} each"] if seconds else []
+    each = [f"{format_duration(sum(seconds) / len(seconds))} each"] if seconds else []
     yield "done", len(done), ", ".join(each + _say_compiled_for(done))
     for name, units in status._by_owner().items():
         kept = ", ".join(f"{unit.id} at step {unit.n_steps:,}" for unit in units if unit.n_steps)
@@ -244,10 +254,3 @@ def _say_compiled_for(units: Sequence[UnitStatus]) -> list[str]:
     """Say what units were compiled for where that is known, once for each answer."""
     answers = sorted({unit.compiled_for for unit in units if unit.compiled_for not in (None, "unknown")})
     return ["not compiled" if answer == "none" else f"compiled for {one_line(answer)}" for answer in answers]
-
-
-def _duration(seconds: float) -> str:
-    for unit, length in (("days", 86_400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{seconds:.0f} s"

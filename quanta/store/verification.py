@@ -139,7 +139,7 @@ def _read_manifest(folder: Path, study: StudySpec) -> tuple[Manifest | None, str
     if manifest.unit.id != folder.name:
         return None, f"is that of another unit, {manifest.unit.id}"
     # Its place on the axes may have left the study; all else is what the units of a study share.
-    changed = changed_keys(manifest.unit, study.units()[0])
+    changed = changed_keys(manifest.unit, study)
     if changed:
         return manifest, f"is not of this study (different {', '.join(changed)})"
     if manifest.status == "done" and manifest.checksums.keys() != set(UNIT_FILES):

@@ -1,17 +1,21 @@
-"""What all units of a study share, section by section: population, training and evaluation."""
+"""The sections of a unit: population, training and evaluation; and those of a study that hold axes."""
 
 import itertools
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, model_validator
 
+from quanta.study.axes import BATCH_SIZE, LEARNING_RATE, N_BITS, N_SUBTASKS
 from quanta.tasks.config import Config
+from quanta.tasks.spec import NBits, NSubtasks, TaskShape, check_subsets
 
 MAX_WIDTH = 100_000
 """The most hidden units a layer."""
 
 Width = Annotated[int, Field(ge=1, le=MAX_WIDTH)]
+BatchSize = Annotated[int, Field(ge=1, le=10**8)]
+LearningRate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 def as_tuple(value: Any) -> Any:
@@ -61,7 +65,7 @@ class TrainingSpec(Config):
 
     steps: int = Field(ge=1, le=10**9)
     """Optimisation steps S."""
-    batch_size: int = Field(20_000, ge=1, le=10**8)
+    batch_size: BatchSize = 20_000
     """Samples a step."""
     sampling: Literal["replacement", "epochs"] = "replacement"
     """How batches are taken from a finite training set: every sample drawn from it with replacement, or the
@@ -70,7 +74,7 @@ class TrainingSpec(Config):
     patience: int | None = Field(None, ge=1, le=10**5)
     """Stop after so many evaluations in a row in which no network had a new lowest mean test loss; without
     it, never. Evaluations are closer together in the beginning, so a few are few steps there."""
-    learning_rate: float = Field(1e-3, gt=0, allow_inf_nan=False)
+    learning_rate: LearningRate = 1e-3
     """Learning rate of AdamW."""
     weight_decay: float = Field(0.0, ge=0, allow_inf_nan=False)
     """Decoupled weight decay of AdamW."""
@@ -87,4 +91,62 @@ class EvaluationSpec(Config):
     samples_per_subtask: int = Field(256, ge=1, le=10**6)
     """Test samples of each subtask."""
     n_evaluations: int = Field(100, ge=2, le=10**5)
-    """Evaluations, log-spaced over the steps; step 0 and the last included. Equal steps are merged."""
+    """Evaluations over the steps; step 0 and the last included. Equal steps are merged."""
+    spacing: Literal["log", "linear"] = "log"
+    """How they are spaced: "log" from the last step down to the first, or "linear", evenly from step 0 to the
+    last, as the paper logs: a least-squares line over those weighs late steps most."""
+
+
+AS_WRITTEN = PlainSerializer(lambda values: values[0] if len(values) == 1 else values, when_used="json")
+"""Write one value alone, as it was before there were lists."""
+
+# A study's sections are those of its units, but for fields that are axes and hold all values: which mypy,
+# rightly, takes for another type.
+
+
+class StudyTask(TaskShape):
+    """The sizes of the tasks of a study."""
+
+    n_subtasks: Annotated[
+        tuple[NSubtasks, ...],
+        Field(fail_fast=True),
+        BeforeValidator(as_tuple),
+        AfterValidator(N_SUBTASKS.check_distinct),
+        AS_WRITTEN,
+    ] = (500,)  # type: ignore[assignment]
+    """Axis: numbers of subtasks K. One value or a list."""
+    n_bits: Annotated[
+        tuple[NBits, ...],
+        Field(fail_fast=True),
+        BeforeValidator(as_tuple),
+        AfterValidator(N_BITS.check_distinct),
+        AS_WRITTEN,
+    ] = (100,)  # type: ignore[assignment]
+    """Axis: numbers of bits n of a sample. One value or a list."""
+
+    @model_validator(mode="after")
+    def _check_subsets(self) -> Self:
+        for n_subtasks, n_bits in itertools.product(self.n_subtasks, self.n_bits):
+            check_subsets(n_subtasks, n_bits, self.k)
+        return self
+
+
+class StudyTraining(TrainingSpec):
+    """How the populations of a study are trained."""
+
+    batch_size: Annotated[
+        tuple[BatchSize, ...],
+        Field(fail_fast=True),
+        BeforeValidator(as_tuple),
+        AfterValidator(BATCH_SIZE.check_distinct),
+        AS_WRITTEN,
+    ] = (20_000,)  # type: ignore[assignment]
+    """Axis: samples a step. One value or a list."""
+    learning_rate: Annotated[
+        tuple[LearningRate, ...],
+        Field(fail_fast=True),
+        BeforeValidator(as_tuple),
+        AfterValidator(LEARNING_RATE.check_distinct),
+        AS_WRITTEN,
+    ] = (1e-3,)  # type: ignore[assignment]
+    """Axis: learning rates of AdamW. One value or a list."""

@@ -47,15 +47,10 @@ def memory_needed(
         The keys name what decides the size. Activations and other passing arrays are not in it.
     """
     K, widths, samples = task.n_subtasks, population.widths, evaluation.samples_per_subtask
-    G, H = len(widths), sum(widths)
+    G, H, n_parameters = len(widths), sum(widths), count_all_parameters(task, population)
     k = task.k if isinstance(task.k, int) else max(task.k)
     packed, sample = task.packed_bytes, task.sample_bytes
-    n_parameters = (
-        (K + task.n_bits + 3) * H
-        + (population.n_hidden_layers - 1) * sum(width * (width + 1) for width in widths)
-        + 2 * G
-    )
-    itemsize = 8 if training.precision == "float64" else 4
+    itemsize = _itemsize(training)
     n_evaluations = min(evaluation.n_evaluations, training.steps + 1)
     # Besides each example, its place in the order of an epoch, or whether it was drawn.
     example = packed + 8 + (8 if training.sampling == "epochs" else 1)
@@ -76,6 +71,29 @@ def memory_needed(
         ),
         _CURVES: n_evaluations * measured,
     }
+
+
+def count_all_parameters(task: TaskShape, population: PopulationSpec) -> int:
+    """Count the parameters of all members of a population together."""
+    first = (task.n_subtasks + task.n_bits + 3) * sum(population.widths)
+    deeper = (population.n_hidden_layers - 1) * sum(width * (width + 1) for width in population.widths)
+    return first + deeper + 2 * len(population.widths)
+
+
+def disk_needed(
+    task: TaskShape,
+    population: PopulationSpec,
+    training: TrainingSpec,
+    evaluation: EvaluationSpec,
+    n_train: int | Literal["online"],
+) -> int:
+    """Bytes that a unit which is done takes on disk at the most: its weights and its curves, uncompressed."""
+    curves = memory_needed(task, population, training, evaluation, n_train)[_CURVES]
+    return curves + _itemsize(training) * count_all_parameters(task, population)
+
+
+def _itemsize(training: TrainingSpec) -> int:
+    return 8 if training.precision == "float64" else 4
 
 
 def check_fits(parts: dict[str, int], most: int, memory: str = "of memory", who: str = "a unit") -> None:
@@ -111,25 +129,27 @@ def check_size(
     training: TrainingSpec,
     evaluation: EvaluationSpec,
     n_train: int | Literal["online"],
-    n_units: int = 1,
-) -> None:
-    """Raise ValueError if units need more memory than is allowed.
+) -> int:
+    """Return how many bytes its curves take, or raise ValueError if a unit needs more than is allowed.
 
     Parameters
     ----------
     task, population, training, evaluation, n_train
         As in `memory_needed`.
-    n_units : int, default 1
-        Units of this size or smaller that are read together.
 
     Raises
     ------
     ValueError
-        If one needs more than `MAX_UNIT_BYTES`, or the curves of all more than `MAX_CURVES_BYTES`.
+        If it needs more than `MAX_UNIT_BYTES`, or its curves more than `MAX_CURVES_BYTES`.
     """
     parts = memory_needed(task, population, training, evaluation, n_train)
     check_fits(parts, MAX_UNIT_BYTES)
-    curves = n_units * parts[_CURVES]
+    check_curves(parts[_CURVES])
+    return parts[_CURVES]
+
+
+def check_curves(curves: int) -> None:
+    """Raise ValueError if the curves of all units of a study hold more bytes than `MAX_CURVES_BYTES`."""
     if curves > MAX_CURVES_BYTES:
         raise ValueError(
             f"{_CURVES} must take at most {format_bytes(MAX_CURVES_BYTES)} in all units together, "

@@ -8,21 +8,29 @@ import tomllib
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from quanta.study.axes import ALPHA, N_TRAIN, SEED, STUDY_AXES, Value
-from quanta.study.sections import EvaluationSpec, PopulationSpec, TrainingSpec, as_tuple
-from quanta.study.size import MAX_UNITS, check_size, memory_needed
+from quanta.study.axes import ALPHA, CONDITIONS, CURVES_AXES, N_TRAIN, SEED, STUDY_AXES, Value
+from quanta.study.sections import (
+    EvaluationSpec,
+    PopulationSpec,
+    StudyTask,
+    StudyTraining,
+    TrainingSpec,
+    as_tuple,
+)
+from quanta.study.size import MAX_UNITS, check_curves, check_size, memory_needed
 from quanta.tasks.config import Config, ConfigError, one_line, read_text
 from quanta.tasks.spec import Alpha, TaskShape, TaskSpec
 from quanta.tasks.toml import MAX_SHOWN, parse_toml, parse_value
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 NTrain = Annotated[int, Field(ge=1, le=10**9)] | Literal["online"]
+Section = TypeVar("Section", TaskShape, TrainingSpec)
 
 
 class UnitSpec(Config):
@@ -60,18 +68,18 @@ class UnitSpec(Config):
         # Without what is at its default, so that a field added later leaves the units on disk their names.
         # Should a default change, a unit trained with the old one is told by its manifest, which holds all.
         digest = hashlib.sha256(self.model_dump_json(exclude_defaults=True).encode()).hexdigest()[:12]
-        return "_".join([*(f"{axis.in_ids}={getattr(self, axis.name)}" for axis in STUDY_AXES), digest])
+        named = (axis for axis in STUDY_AXES if axis.in_ids is not None)
+        return "_".join([*(f"{axis.in_ids}={axis.of(self)}" for axis in named), digest])
 
     @property
     def coordinates(self) -> dict[str, Any]:
-        """Where it stands on each axis of a study: a number, as in Curves."""
-        return {axis.name: axis.coordinate(getattr(self, axis.name)) for axis in STUDY_AXES}
+        """Where it stands on each axis that is a dimension of Curves: a number, as there."""
+        return {axis.name: axis.coordinate(axis.of(self)) for axis in CURVES_AXES}
 
     @property
     def condition(self) -> dict[str, Value]:
         """The value of each condition: what all units of a slice share."""
-        chosen = {axis.name: getattr(self, axis.name) for axis in STUDY_AXES if axis.role == "condition"}
-        return chosen | {"n_subtasks": self.task.n_subtasks}
+        return {axis.name: axis.of(self) for axis in CONDITIONS}
 
     @property
     def has_halves(self) -> bool:
@@ -85,13 +93,16 @@ class UnitSpec(Config):
     @property
     def evaluation_steps(self) -> NDArray[np.int64]:
         """Steps after which the population is measured, shape (n_step,)."""
+        if self.evaluation.spacing == "linear":
+            even = np.linspace(0, self.training.steps, self.evaluation.n_evaluations)
+            return np.unique(even.round().astype(np.int64))
         # From the last step down, so that a single one is the last and not the first.
         spaced = np.geomspace(self.training.steps, 1, self.evaluation.n_evaluations - 1)
         return np.unique(np.concatenate([[0], spaced.round().astype(np.int64)]))
 
 
 class StudySpec(Config):
-    """A sweep: the axes, and what all its units share."""
+    """A sweep: the axes, two sections of which hold some, and what all its units share."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
     """Short name; the default folder of its runs."""
@@ -118,9 +129,9 @@ class StudySpec(Config):
         AfterValidator(SEED.check_distinct),
     ] = (0,)
     """Axis: seeds. One value or a list."""
-    task: TaskShape = TaskShape()
+    task: StudyTask = StudyTask()
     population: PopulationSpec
-    training: TrainingSpec
+    training: StudyTraining
     evaluation: EvaluationSpec = EvaluationSpec()
 
     @model_validator(mode="after")
@@ -134,21 +145,48 @@ class StudySpec(Config):
 
     @model_validator(mode="after")
     def _check_size(self) -> Self:
-        n_units = math.prod(len(getattr(self, axis.name)) for axis in STUDY_AXES)
+        n_units = math.prod(len(as_tuple(axis.of(self))) for axis in STUDY_AXES)
         if n_units > MAX_UNITS:
-            axes = " x ".join(axis.name for axis in STUDY_AXES)
+            axes = " x ".join(axis.path for axis in STUDY_AXES if len(as_tuple(axis.of(self))) > 1)
             raise ValueError(f"{axes} must be at most {MAX_UNITS} units, not {n_units}")
         finite = [n_train for n_train in self.n_train if n_train != "online"]
         largest: NTrain = max(finite) if finite else "online"
-        check_size(self.task, self.population, self.training, self.evaluation, largest, n_units)
+        pairs = list(itertools.product(self._each("task", TaskShape), self._each("training", TrainingSpec)))
+        curves = [
+            check_size(task, self.population, training, self.evaluation, largest) for task, training in pairs
+        ]
+        check_curves(n_units // len(pairs) * sum(curves))
         return self
 
     def units(self) -> list[UnitSpec]:
         """List the units: every combination of a value of each axis."""
-        shared = {name: getattr(self, name) for name in ("task", "population", "training", "evaluation")}
-        names = [axis.name for axis in STUDY_AXES]
-        places = itertools.product(*(getattr(self, name) for name in names))
-        return [UnitSpec(**dict(zip(names, place, strict=True)), **shared) for place in places]
+        tasks, trainings = self._each("task", TaskShape), self._each("training", TrainingSpec)
+        tops = [axis for axis in CURVES_AXES if axis not in CONDITIONS]
+        places = list(itertools.product(*(axis.of(self) for axis in tops)))
+        return [
+            UnitSpec(
+                alpha=alpha,
+                task=task,
+                population=self.population,
+                training=training,
+                evaluation=self.evaluation,
+                **{axis.name: value for axis, value in zip(tops, place, strict=True)},
+            )
+            for alpha in self.alpha
+            for task in tasks
+            for training in trainings
+            for place in places
+        ]
+
+    def _each(self, section: str, of_unit: type[Section]) -> list[Section]:
+        """List what units have as a section: every combination of a value of each axis in it."""
+        whole = dict(getattr(self, section))
+        axes = [axis for axis in STUDY_AXES if axis.section == section]
+        places = itertools.product(*(as_tuple(axis.of(self)) for axis in axes))
+        return [
+            of_unit(**whole | {axis.name: value for axis, value in zip(axes, place, strict=True)})
+            for place in places
+        ]
 
 
 def shipped_studies() -> dict[str, str]:

@@ -72,7 +72,7 @@ def check_device(
         return
     if unit.training.precision == "tf32":
         raise ConfigError("training.precision must be float32, float64 or bf16 on a CPU, not tf32")
-    needs = [_memory_needed(each, n_threads) for each in (unit, *beside)]
+    needs = [memory_in_training(each, n_threads) for each in (unit, *beside)]
     try:
         check_fits(needs[0], memory_size(), "of memory (all there is here)")
         if beside:
@@ -87,7 +87,7 @@ def check_device(
         raise ConfigError(str(error)) from error
 
 
-def _memory_needed(unit: UnitSpec, n_threads: int | None) -> dict[str, int]:
+def memory_in_training(unit: UnitSpec, n_threads: int | None) -> dict[str, int]:
     """Bytes that a unit takes at the least while it is trained on a CPU, by what they are for."""
     if unit.population.n_hidden_layers > 1:
         return unit.memory_needed

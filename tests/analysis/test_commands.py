@@ -165,6 +165,9 @@ class TestSimulate:
         assert "file" in fail("simulate", "ideal", "--out", tmp_path / "file" / "world.nc", exit_code=1)
 
 
+AXES = "alpha, n_subtasks, n_bits, batch_size, learning_rate, n_train"
+
+
 class TestAt:
     """Which slice."""
 
@@ -179,6 +182,8 @@ class TestAt:
                 "alpha=0.2_n_train=online",
             ),
             (("n_subtasks=4", "alpha=uniform"), ("uniform", [10, "online"]), "alpha=uniform"),
+            (("K=4", "alpha=uniform", "D=10"), ("uniform", [10]), "alpha=uniform_n_train=10"),
+            (("alpha=0.2", "batch_size=16"), (0.2, [10, "online"]), "alpha=0.2"),
             (
                 ("n_train='online'", 'alpha="uniform"'),
                 ("uniform", ["online"]),
@@ -202,13 +207,14 @@ class TestAt:
     @pytest.mark.parametrize(
         ("choice", "says"),
         [
-            ((), "--at alpha=VALUE must choose one: there are uniform, 0.2"),
+            (("n_train=9",), "--at n_train must be one of 10, online, not 9"),
+            (("n_bits=7",), "--at n_bits must be one of 6, not 7"),
             (("alpha=3",), "--at alpha must be one of uniform, 0.2, not 3.0"),
             (("alpha=0.2", "n_train=1000000"), "--at n_train must be one of 10, online, not 1000000"),
             (("alpha=0.2", "n_subtasks=5"), "--at n_subtasks must be one of 4, not 5"),
             (("alpha=0.2", "alpha=0.2"), "--at must choose a value of each axis once"),
-            (("alpha",), "'alpha' is not AXIS=VALUE, where AXIS is one of alpha, n_subtasks, n_train."),
-            (("width=4",), "'width=4' is not AXIS=VALUE, where AXIS is one of alpha, n_subtasks, n_train."),
+            (("alpha",), f"'alpha' is not AXIS=VALUE, where AXIS is one of {AXES}."),
+            (("width=4",), f"'width=4' is not AXIS=VALUE, where AXIS is one of {AXES}."),
             (("alpha=online",), "alpha must be a number or uniform, not 'online'."),
             (("alpha=true",), "alpha must be a number or uniform, not 'true'."),
             (("n_train=uniform",), "n_train must be a number or online, not 'uniform'."),

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from quanta.analysis.fits.errors import FitError
-from quanta.analysis.fits.intervals import Interval, jackknife_seeds, mean_over_seeds
+from quanta.analysis.fits.intervals import Interval, difference_of_means, jackknife_seeds, mean_over_seeds
 
 NAN = math.nan
 
@@ -106,3 +106,37 @@ class TestJackknifeSeeds:
     def test_refuses(self, arguments, message):
         with pytest.raises(ValueError, match=message):
             jackknife_seeds(lambda seeds: 1.0, **{"n_seeds": 3} | arguments)
+
+
+class TestDifferenceOfMeans:
+    def test_is_welchs(self):
+        rng = np.random.default_rng(4)
+        after, before = rng.normal(1, 1, size=6), rng.normal(0, 3, size=4)
+        found, p_value = difference_of_means(after, before, 0.9)
+        # Welch (1947), with the degrees of freedom of Satterthwaite.
+        variances = np.array([after.var(ddof=1) / 6, before.var(ddof=1) / 4])
+        error = math.sqrt(variances.sum())
+        freedom = variances.sum() ** 2 / (variances**2 / [5, 3]).sum()
+        half = stats.t.ppf(0.95, freedom) * error
+        difference = after.mean() - before.mean()
+        assert found.estimate == pytest.approx(difference)
+        assert (found.lower, found.upper) == pytest.approx((difference - half, difference + half))
+        assert p_value == pytest.approx(2 * stats.t.sf(abs(difference) / error, freedom))
+        assert (found.n, found.confidence) == (10, 0.9)
+
+    def test_seeds_that_do_not_know_it_are_left_out(self):
+        after, before = np.array([1.0, 2.0, NAN, 4.0]), np.array([0.0, 0.5, 0.2])
+        assert difference_of_means(after, before) == difference_of_means([1, 2, 4.0], before)
+
+    @pytest.mark.parametrize(
+        ("after", "before"), [([1.0], [0.0, 1.0]), ([2.0, 2.0], [0.0, 0.0]), ([NAN, NAN, 1.0], [0.0, 1.0])]
+    )
+    def test_without_spread_there_is_no_interval(self, after, before):
+        found, p_value = difference_of_means(after, before)
+        assert (found.lower, found.upper, p_value) == (None, None, None)
+        assert found.kind.startswith("none")
+
+    def test_p_values_are_uniform_where_nothing_changes(self):
+        rng = np.random.default_rng(5)
+        found = [difference_of_means(*rng.normal(size=(2, 4)))[1] for _ in range(1000)]
+        assert np.mean(np.array(found) < 0.1) == pytest.approx(0.1, abs=0.03)

@@ -66,6 +66,7 @@ class TestLoad:
             ({"alpha": "uniform"}, -1),
             ({"alpha": -1}, -1),
             ({"alpha": 0.2, "n_subtasks": 4}, 0.2),
+            ({"alpha": 0.2, "n_bits": 6, "batch_size": 16, "learning_rate": 1e-3}, 0.2),
         ],
     )
     def test_one_is_asked_for_by_its_condition(self, make, asked, alpha):
@@ -83,7 +84,11 @@ class TestLoad:
             ),
             ({"alpha": 0.2, "n_subtasks": 5}, r"no slice has alpha=0\.2, n_subtasks=5; there are"),
             ({"alpha": "zipf"}, r"no slice has alpha=zipf; there are"),
-            ({"n_train": 10}, r"slices are chosen by alpha and n_subtasks, not by n_train"),
+            (
+                {"n_train": 10},
+                r"slices are chosen by alpha, n_subtasks, n_bits, batch_size, learning_rate, not by n_train",
+            ),
+            ({"n_bits": 7}, r"no slice has n_bits=7; there are"),
         ],
     )
     def test_what_is_not_there_is_refused_and_what_is_there_named(self, make, asked, message):
@@ -160,12 +165,53 @@ class TestSplit:
             run.split()
 
 
-def test_slices_of_several_k_must_be_chosen():
-    # No study varies K yet; slices of two studies stand for one that does.
-    small = StudySpec.parse(TINY | {"alpha": 0.2}).units()
-    large = StudySpec.parse(TINY | {"alpha": 0.2, "task": {"n_subtasks": 5, "n_bits": 6, "k": 1}}).units()
-    slices = group([*small, *large], [*small, *large])
-    assert [each.condition["n_subtasks"] for each in slices] == [4, 5]
-    with pytest.raises(StoreError, match=r"of alpha=0\.2, n_subtasks=4; alpha=0\.2, n_subtasks=5$"):
-        units_to_read(slices)
-    assert units_to_read(choose(slices, {"n_subtasks": 5})) == large
+SEVERAL = {
+    "alpha": 0.2,
+    "task": {"n_subtasks": [4, 5], "n_bits": 6, "k": 1},
+    "training": {"steps": 2, "batch_size": 16, "learning_rate": [0.1, 0.01]},
+}
+
+
+class TestSections:
+    """Conditions that stand in the sections of a study."""
+
+    def test_are_named_where_there_are_several_values(self, make):
+        run = make(**SEVERAL)
+        expected = [
+            {"alpha": 0.2, "n_subtasks": n_subtasks, "learning_rate": rate}
+            for n_subtasks in (4, 5)
+            for rate in (0.1, 0.01)
+        ]
+        assert [each.condition for each in run.slices()] == expected
+        found = list(run.split())
+        assert [condition for condition, _ in found] == expected
+        for condition, curves in found:
+            assert curves.sizes["subtask"] == condition["n_subtasks"]
+            xr.testing.assert_identical(curves, run.load(**condition))
+        assert not found[0][1]["loss"].equals(found[1][1]["loss"])
+
+    def test_must_be_chosen(self, make):
+        run = make(**SEVERAL)
+        with pytest.raises(StoreError, match="one slice must be chosen of alpha=0"):
+            run.load()
+        with pytest.raises(StoreError, match=r"chosen .* learning_rate=0\.1; .* learning_rate=0\.01$"):
+            run.load(n_subtasks=5)
+        assert run.load(n_subtasks=5, learning_rate=0.01).sizes["subtask"] == 5
+
+    def test_a_unit_that_is_missing_is_in_the_way_of_its_slice_alone(self, make):
+        run = make(lambda unit: (unit.task.n_subtasks, unit.seed) != (5, 1), **SEVERAL)
+        found = [(c["n_subtasks"], places(curves)["seed"]) for c, curves in run.split()]
+        assert found == [(4, [0, 1]), (4, [0, 1]), (5, [0]), (5, [0])]
+
+    def test_alphas_come_together_at_one_value_of_the_others(self, make):
+        run = make(**SEVERAL | {"alpha": [0.2, "uniform"]})
+        curves = run.load(n_subtasks=4, learning_rate=0.1)
+        assert places(curves)["alpha"] == [-1, 0.2]
+
+    def test_grouping_needs_no_study(self):
+        small = StudySpec.parse(TINY | {"alpha": 0.2}).units()
+        large = StudySpec.parse(TINY | {"alpha": 0.2, "task": {"n_subtasks": 5, "n_bits": 6, "k": 1}}).units()
+        slices = group([*small, *large], [*small, *large])
+        with pytest.raises(StoreError, match=r"of alpha=0\.2, n_subtasks=4; alpha=0\.2, n_subtasks=5$"):
+            units_to_read(slices)
+        assert units_to_read(choose(slices, {"n_subtasks": 5})) == large

@@ -22,6 +22,8 @@ from quanta.store.lock import Owner
 from quanta.store.manifest import Manifest
 from quanta.store.run_directory import RunDirectory
 from quanta.store.status import read_status
+from quanta.study.cost import count_flops
+from quanta.study.spec import StudySpec
 from quanta.sweep.units import run_sweep
 from quanta.tasks.tensors import MAX_HEADER_BYTES
 from quanta.training.trainer import StoppedError, train_unit
@@ -113,7 +115,7 @@ class TestStatus:
         assert (found["steps"], found["n_units"]) == (20, 6)
         assert [found[f"n_{state}"] for state in STATES] == [2, 1, 1, 1, 1]
         assert [unit["id"] for unit in found["units"]] == [unit.id for unit in mixed.study.units()]
-        names = ["id", "state", "n_steps", "seconds", "owner", "reason", "compiled_for"]
+        names = ["id", "state", "n_steps", "seconds", "owner", "reason", "compiled_for", "work"]
         assert all(list(unit) == names for unit in found["units"])
         assert seeds_in(found) == {
             "done": [0, 1],
@@ -134,6 +136,21 @@ class TestStatus:
         assert timedelta(0) <= age < timedelta(minutes=1)
         # 200 s a unit, of which 15 and 10 of 20 steps are left, and one is whole.
         assert found["seconds_left"] == pytest.approx(200 * (15 / 20 + 10 / 20 + 1))
+        assert {unit["work"] for unit in found["units"]} == {1}
+
+    def test_units_of_different_sizes_take_times_as_their_work(self, tiny_study, tmp_path):
+        values = json.loads(tiny_study.model_dump_json())
+        values |= {"seed": [0, 1], "training": values["training"] | {"batch_size": [16, 4096]}}
+        directory = RunDirectory.create(tmp_path / "run", StudySpec.parse(values))
+        small, other, *large = directory.study.units()
+        directory.write_done(small, train_unit(small), device=CPU, started=datetime.now(UTC))
+        change_manifest(directory.folder(small), seconds=10)
+        found = read_json("status", directory.path)
+        assert [unit["work"] for unit in found["units"]][2:] == [1, 1]
+        share = found["units"][0]["work"]
+        flops = [count_flops(unit) for unit in (other, large[0])]
+        assert found["units"][1]["work"] == share == flops[0] / flops[1] < 0.1
+        assert found["seconds_left"] == pytest.approx(10 * (1 + 2 / share))
 
     def test_text(self, mixed):
         result = run("status", mixed.path)

@@ -20,6 +20,7 @@ from quanta.store.errors import StoreError
 from quanta.store.lock import LockedError, hold_files
 from quanta.store.manifest import Manifest
 from quanta.store.run_directory import RunDirectory, load, load_population
+from quanta.store.verification import verify
 from quanta.study.spec import StudySpec
 from quanta.sweep.units import run_sweep
 from quanta.tasks.seeds import derive_seed
@@ -98,6 +99,25 @@ class TestCreate:
         new = [(unit.alpha, unit.seed) for unit in run.pending()]
         assert new == [(0.4, 5), (1.0, 0), (1.0, 1), (1.0, 2), (1.0, 5)]
 
+    @pytest.mark.parametrize(
+        ("there", "more", "both"),
+        [
+            (4, [4, 5], (4, 5)),
+            (4, [5, 3], (4, 5, 3)),
+            ([4, 5], 6, (4, 5, 6)),
+            ([4, 5], 5, (4, 5)),
+        ],
+    )
+    def test_values_are_added_to_what_either_has_several_of(self, tiny_study, tmp_path, there, more, both):
+        first = changed(tiny_study, seed=[0], task={"n_subtasks": there})
+        run = RunDirectory.create(tmp_path / "run", first)
+        run_sweep(run)
+        run = RunDirectory.create(tmp_path / "run", changed(tiny_study, seed=[0], task={"n_subtasks": more}))
+        assert run.study.task.n_subtasks == both
+        n_done = len(first.units())
+        assert [unit.task.n_subtasks for unit in run.pending()] == list(both[n_done:])
+        assert verify(run).damaged == ()
+
     def test_fewer_seeds_take_none_away(self, copied, tiny_study):
         run = RunDirectory.create(copied, changed(tiny_study, seed=[1]))
         assert run.study == tiny_study
@@ -133,7 +153,7 @@ class TestCreate:
             (
                 {"seed": list(range(6002))},
                 {"seed": list(range(6002, 12004))},
-                "alpha x n_train x seed must be at most 10000 units, not 12004",
+                "seed must be at most 10000 units, not 12004",
             ),
         ],
         ids=["one place twice", "too many"],
@@ -153,6 +173,8 @@ class TestCreate:
             ({"training": {"steps": 21}}, r"training\.steps"),
             ({"population": {"widths": [2, 8]}}, r"population\.widths"),
             ({"task": {"k": [1, 1, 2, 2]}}, r"task\.k"),
+            ({"task": {"n_subtasks": 5}}, r"task\.n_subtasks"),  # edited, and no list: not one K more
+            ({"training": {"learning_rate": 0.1}}, r"training\.learning_rate"),
             ({"training": {"steps": 21}, "task": {"n_bits": 7}}, r"task\.n_bits, training\.steps"),
         ],
     )

@@ -41,8 +41,10 @@ class TestParse:
     def test_defaults_are_those_of_the_paper(self):
         small = study()
         assert (small.alpha, small.n_train, small.seed) == ((0.4,), ("online",), (0,))
-        assert (small.task.n_subtasks, small.task.n_bits, small.task.k) == (500, 100, 3)
-        assert small.training == TrainingSpec(
+        assert (small.task.n_subtasks, small.task.n_bits, small.task.k) == ((500,), (100,), 3)
+        [unit] = small.units()
+        assert (unit.task.n_subtasks, unit.task.n_bits, unit.task.k) == (500, 100, 3)
+        assert unit.training == TrainingSpec(
             steps=100,
             batch_size=20_000,
             learning_rate=1e-3,
@@ -250,7 +252,7 @@ class TestIds:
                     "patience": 5,
                 },
             ),
-            ("evaluation", {"samples_per_subtask": 2, "n_evaluations": 3}),
+            ("evaluation", {"samples_per_subtask": 2, "n_evaluations": 3, "spacing": "linear"}),
             (None, {"alpha": 0.41, "n_train": 100, "seed": 1}),
         ],
     )
@@ -288,9 +290,10 @@ class TestIds:
 
 
 class TestEvaluationSteps:
-    @given(st.integers(1, 10**9), st.integers(2, 300))
-    def test_increase_from_zero_to_the_last(self, steps, n_evaluations):
-        [unit] = study(training={"steps": steps}, evaluation={"n_evaluations": n_evaluations}).units()
+    @given(st.integers(1, 10**9), st.integers(2, 300), st.sampled_from(["log", "linear"]))
+    def test_increase_from_zero_to_the_last(self, steps, n_evaluations, spacing):
+        evaluation = {"n_evaluations": n_evaluations, "spacing": spacing}
+        [unit] = study(training={"steps": steps}, evaluation=evaluation).units()
         measured = unit.evaluation_steps
         assert measured.dtype == np.int64
         assert (measured[0], measured[-1]) == (0, steps)
@@ -301,8 +304,20 @@ class TestEvaluationSteps:
         [unit] = study(training={"steps": 1000}, evaluation={"n_evaluations": 5}).units()
         assert unit.evaluation_steps.tolist() == [0, 1, 10, 100, 1000]
 
-    def test_two_are_the_first_and_the_last(self):
-        [unit] = study(evaluation={"n_evaluations": 2}).units()
+    def test_every_hundredth_step_as_in_the_paper(self):
+        evaluation = {"n_evaluations": 2001, "spacing": "linear"}
+        [unit] = study(training={"steps": 200_000}, evaluation=evaluation).units()
+        assert unit.evaluation_steps.tolist() == list(range(0, 200_001, 100))
+
+    @given(st.integers(1, 10**9), st.integers(2, 300))
+    def test_even_steps_lie_within_one_of_each_other(self, steps, n_evaluations):
+        evaluation = {"n_evaluations": n_evaluations, "spacing": "linear"}
+        [unit] = study(training={"steps": steps}, evaluation=evaluation).units()
+        assert np.ptp(np.diff(unit.evaluation_steps)) <= 1
+
+    @pytest.mark.parametrize("spacing", ["log", "linear"])
+    def test_two_are_the_first_and_the_last(self, spacing):
+        [unit] = study(evaluation={"n_evaluations": 2, "spacing": spacing}).units()
         assert unit.evaluation_steps.tolist() == [0, 100]
 
 
@@ -325,7 +340,7 @@ class TestShippedStudies:
         ]
         widths = loaded.population.widths
         assert (widths[0], widths[-1], len(widths)) == (11, 128, 8)
-        assert (loaded.task.n_subtasks, loaded.task.n_bits, loaded.task.k) == (64, 32, 3)
+        assert (loaded.task.n_subtasks, loaded.task.n_bits, loaded.task.k) == ((64,), (32,), 3)
         assert count_parameters(widths[-1], 64, 32) == 99 * 128 + 2
 
     @pytest.mark.parametrize(
@@ -347,19 +362,19 @@ class TestLoad:
         assert small == load_study(str(file))
         assert small.alpha == (0.2, "uniform")
         assert small.population.widths == (4, 8, 16)
-        assert small.training.learning_rate == 0.01
+        assert small.training.learning_rate == (0.01,)
 
     @pytest.mark.parametrize(
         ("override", "read"),
         [
             ("training.steps=7", lambda s: s.training.steps == 7),
             (" training.steps = 7", lambda s: s.training.steps == 7),
-            ("training.learning_rate=1e-4", lambda s: s.training.learning_rate == 1e-4),
+            ("training.learning_rate=1e-4", lambda s: s.training.learning_rate == (1e-4,)),
             ("training.precision=float64", lambda s: s.training.precision == "float64"),
             ('training.precision="float64"', lambda s: s.training.precision == "float64"),
             ("alpha=uniform", lambda s: s.alpha == ("uniform",)),
             ('alpha=[0.1, "uniform"]', lambda s: s.alpha == (0.1, "uniform")),
-            ("task.n_subtasks=9", lambda s: s.task.n_subtasks == 9),  # a section that the file lacks
+            ("task.n_subtasks=9", lambda s: s.task.n_subtasks == (9,)),  # a section that the file lacks
             ("population.widths=[3, 5]", lambda s: s.population.widths == (3, 5)),
             ("population.widths.count=2", lambda s: s.population.widths == (4, 16)),
             ("description=a = b", lambda s: s.description == "a = b"),

@@ -26,7 +26,7 @@ from quanta.sweep import cluster as module
 from quanta.sweep.cluster import connect, run_on_cluster, start_workers
 from quanta.sweep.units import Notes, SweepResult, run_sweep, train_and_store
 from quanta.sweep.worker import ClusterError, Job, OneGpu, find_fault, visible_gpus
-from quanta.training.device import _memory_needed
+from quanta.training.device import memory_in_training
 
 ROOT = Path(__file__).parents[3]
 
@@ -357,7 +357,7 @@ class TestWorkers:
         self, workers, in_workers, tiny_study, tmp_path
     ):
         units = tiny_study.units()
-        needed = sum(_memory_needed(units[0], 1).values())
+        needed = sum(memory_in_training(units[0], 1).values())
         in_workers(
             "quanta.training.device.shared_memory", lambda original: lambda: (2 * needed - 1, original()[1])
         )
