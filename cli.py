@@ -8,8 +8,9 @@ from typing import Any
 
 import click
 
-from quanta.analysis.commands import analyze, compare, discover, figures, simulate
+from quanta.analysis.commands import analyze, compare, discover, figures
 from quanta.analysis.fits.errors import NoEstimate
+from quanta.analysis.simulating import simulate
 from quanta.commands import (
     EXIT_UNITS_FAILED,
     check_here,

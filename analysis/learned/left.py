@@ -155,8 +155,11 @@ def halfway(step: Array, curves: MonotoneCurves, at: float | Array) -> Array:
     before = np.maximum(after - 1, 0)
     high, low = (curves.at(place).astype(np.float64) for place in (after, before))
     is_placed = (step[after] != half) & (after > 0) & (step[before] > 0)
-    ends = [np.log(np.where(is_placed, step[place], end)) for place, end in ((before, 1.0), (after, 2.0))]
-    part = np.where(is_placed, (np.log(half) - ends[0]) / (ends[1] - ends[0]), 1.0)
+    start, here, end = (
+        np.log(np.where(is_placed, at, somewhere))
+        for at, somewhere in ((step[before], 1), (half, 2), (step[after], 2))
+    )
+    part = (here - start) / (end - start)
     return np.where(tells, (1 - part) * low + part * high, np.nan)
 
 

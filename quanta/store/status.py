@@ -47,6 +47,8 @@ class UnitStatus:
         gradients, "unknown" if its manifest does not say.
     work : float
         How much arithmetic it takes in all, as a share of what the largest unit of the study takes.
+    share_done : float
+        How much of its arithmetic need not be repeated; evaluations are closer together in the beginning.
     """
 
     id: str
@@ -57,6 +59,7 @@ class UnitStatus:
     reason: str | None = None
     compiled_for: str | None = None
     work: float = 1.0
+    share_done: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -90,17 +93,16 @@ class Status:
 
         It is the mean time of a unit times the units left, those begun in part, shared out evenly among the
         processes at work; for one process if there is none. Units of different sizes take times as their
-        `work`. While no unit is done, those that are begun tell, as if all steps took equally long. Units
-        that failed are left out.
+        `work`. While no unit is done, those that are begun tell. Units that failed are left out.
         """
         told = [unit for unit in self.units if unit.seconds is not None and unit.n_steps > 0]
         told = [unit for unit in told if unit.state == "done"] or told
         if not told:
             return None
-        seconds = sum((unit.seconds or 0.0) * self.steps / unit.n_steps for unit in told)
+        seconds = sum((unit.seconds or 0.0) / unit.share_done for unit in told)
         seconds /= sum(unit.work for unit in told)
         left = [unit for unit in self.units if unit.state in ("running", "interrupted", "remaining")]
-        n_units_left = sum((1 - unit.n_steps / self.steps) * unit.work for unit in left)
+        n_units_left = sum((1 - unit.share_done) * unit.work for unit in left)
         seconds_left = seconds * n_units_left / max(1, len(self._by_owner()))
         return seconds_left if math.isfinite(seconds_left) else None
 
@@ -153,7 +155,9 @@ def read_status(run: RunDirectory) -> Status:
         folder, manifest = run.folder(unit), run.manifest(unit)
         if manifest is not None and manifest.unit != unit:
             manifest = None
-        units.append(replace(_unit_status(unit.id, folder, manifest, steps), work=work / max(flops)))
+        found = _unit_status(unit.id, folder, manifest, steps)
+        share_done = count_flops(unit, found.n_steps) / work if found.n_steps else 0.0
+        units.append(replace(found, work=work / max(flops), share_done=share_done))
     return Status(run.path, run.study.name, steps, tuple(units))
 
 

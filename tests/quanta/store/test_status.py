@@ -115,7 +115,7 @@ class TestStatus:
         assert (found["steps"], found["n_units"]) == (20, 6)
         assert [found[f"n_{state}"] for state in STATES] == [2, 1, 1, 1, 1]
         assert [unit["id"] for unit in found["units"]] == [unit.id for unit in mixed.study.units()]
-        names = ["id", "state", "n_steps", "seconds", "owner", "reason", "compiled_for", "work"]
+        names = ["id", "state", "n_steps", "seconds", "owner", "reason", "compiled_for", "work", "share_done"]
         assert all(list(unit) == names for unit in found["units"])
         assert seeds_in(found) == {
             "done": [0, 1],
@@ -134,8 +134,10 @@ class TestStatus:
         assert (owner["host"], owner["pid"]) == (socket.gethostname(), os.getpid())
         age = datetime.now(UTC) - datetime.fromisoformat(owner["started"])
         assert timedelta(0) <= age < timedelta(minutes=1)
-        # 200 s a unit, of which 15 and 10 of 20 steps are left, and one is whole.
-        assert found["seconds_left"] == pytest.approx(200 * (15 / 20 + 10 / 20 + 1))
+        # 200 s a unit, of 20 steps of 3456 operations and 5 evaluations, at 0, 1, 3, 7 and 20, of 3072.
+        done = [(5 * 3456 + 3 * 3072) / 84480, (10 * 3456 + 4 * 3072) / 84480]
+        assert [unit["share_done"] for unit in found["units"]] == pytest.approx([1, 1, 0, *done, 0])
+        assert found["seconds_left"] == pytest.approx(200 * (1 - done[0] + 1 - done[1] + 1))
         assert {unit["work"] for unit in found["units"]} == {1}
 
     def test_units_of_different_sizes_take_times_as_their_work(self, tiny_study, tmp_path):
@@ -160,7 +162,7 @@ class TestStatus:
         lines = result.stdout.splitlines()
         text = " ".join(result.stdout.split())
         assert max(map(len, lines)) <= 100
-        assert "tiny, 2 of 6 units done; about 8 min left" in text
+        assert "tiny, 2 of 6 units done; about 7 min left" in text
         assert "state units details" in text
         assert "done 2 3 min each, compiled for AVX2, not compiled" in text
         assert f"running 1 process {os.getpid()} on host {socket.gethostname()} since " in text
@@ -207,15 +209,22 @@ class TestStatus:
         leave_at(directory, unit, 5)
         file = directory.folder(unit) / "checkpoint.safetensors"
         kept = {"n_steps": "5", "seconds": "30.0"}
-        for seconds, left in ((None, None), ("30.0", 90), ("nan", None), ("-1", None), ("soon", None)):
+        # 5 steps of 3456 operations and 3 evaluations of 3072 are done, and 57984 operations left.
+        for seconds, left in (
+            (None, None),
+            ("30.0", 30 * 57984 / 26496),
+            ("nan", None),
+            ("-1", None),
+            ("soon", None),
+        ):
             metadata = kept | {"seconds": seconds} if seconds else {"n_steps": "5"}
             save_file(load_file(file), file, metadata)
             found = read_json("status", directory.path)
-            assert found["seconds_left"] == left
+            assert found["seconds_left"] == (left and pytest.approx(left))
             assert found["units"][0]["n_steps"] == 5
         save_file(load_file(file), file, kept)
         text = " ".join(run("status", directory.path).stdout.split())
-        assert "tiny, 0 of 1 units done; about 90 s left, and nobody trains them now" in text
+        assert "tiny, 0 of 1 units done; about 66 s left, and nobody trains them now" in text
 
     def test_a_checkpoint_says_how_long_its_steps_took(self, tiny_study, tmp_path):
         directory = RunDirectory.create(tmp_path / "run", tiny_study)
