@@ -6,13 +6,14 @@ no threshold can fit one example. The draws come in two halves that must not be 
 on those for *tuning* (even seeds), and rates are shown on those for *showing* (odd seeds).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 import xarray as xr
 
-from benchmarks import laws
+from benchmarks import data_laws, laws
 from benchmarks.sizes import Ranges, Sizes, draw_sizes
 from quanta.curves.dataset import make_curves
 
@@ -29,7 +30,7 @@ class World:
     description : str
         What happens, in one line.
     law : callable
-        The same, at drawn sizes.
+        The same, at drawn sizes: online, or on a ladder of training sets.
     count, growth : str
         The right answer to whether the loss follows from the count, and to whether the count grows as the
         hypothesis says. Wrong is `rejected` where it is yes (or unclear), and `supported` where it is no.
@@ -38,7 +39,7 @@ class World:
     """
 
     description: str
-    law: laws.Law
+    law: laws.Law | Callable[[Sizes, np.random.Generator], data_laws.WatchedAtEach]
     count: Answer
     growth: Answer
     ranges: Ranges = field(default_factory=Ranges)
@@ -63,7 +64,7 @@ def simulate(name: str, seed: int, ranges: Ranges | None = None) -> Simulation:
     world = WORLDS[name]
     rng = np.random.default_rng([seed, *name.encode()])
     sizes = draw_sizes(rng, world.ranges if ranges is None else ranges)
-    steps, share = world.law(sizes, rng)
+    steps, share, *n_train = world.law(sizes, rng)
     share = sizes.residue + (1 + sizes.excess - sizes.residue) * share
     loss = sizes.chance * share * np.exp(sizes.noise * rng.standard_normal(share.shape))
     curves = make_curves(
@@ -74,6 +75,7 @@ def simulate(name: str, seed: int, ranges: Ranges | None = None) -> Simulation:
         n_parameters=sizes.n_parameters,
         seed=np.arange(sizes.n_seeds),
         alpha=[sizes.alpha],
+        n_train=n_train[0] if n_train else [np.inf],
         chance=sizes.chance if sizes.declared else None,
     )
     return Simulation(world, sizes, curves)
@@ -221,6 +223,31 @@ WORLDS = {
         laws.drift_a_sixth,
         "no",
         "any",
+    ),
+    "examples": World(
+        "the hypothesis; D_k ∝ 1/p_k, and the examples are the limit",
+        data_laws.obey,
+        "yes",
+        "yes",
+        Ranges(n_widths=(1, 2)),
+    ),
+    "examples, beta 0.7": World("D_k ∝ p_k^-.7", data_laws.follow(0.7), "yes", "no", Ranges(n_widths=(1, 2))),
+    "examples, beta 1.3": World(
+        "D_k ∝ p_k^-1.3", data_laws.follow(1.3), "yes", "no", Ranges(n_widths=(1, 2))
+    ),
+    "examples, own orders": World(
+        "each seed needs examples in an order of its own",
+        data_laws.shuffle_each,
+        "yes",
+        "no",
+        Ranges(n_widths=(1, 2)),
+    ),
+    "level in D": World(
+        "drops in time, to levels that fall smoothly with the examples",
+        data_laws.level_with_examples,
+        "no",
+        "any",
+        Ranges(n_widths=(1, 2)),
     ),
 }
 """All worlds by their names."""

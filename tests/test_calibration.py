@@ -2,6 +2,7 @@ import importlib
 import os
 import sys
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ ROOT = Path(__file__).parents[1]
 # It is not installed: benchmarks are run from the root of the repository, and so is this.
 sys.path.insert(0, str(ROOT))
 calibration = importlib.import_module("benchmarks.calibration")
+data_laws = importlib.import_module("benchmarks.data_laws")
 foresight = importlib.import_module("benchmarks.foresight")
 laws = importlib.import_module("benchmarks.laws")
 worlds = importlib.import_module("benchmarks.worlds")
@@ -124,6 +126,31 @@ class TestChange:
 def pool():
     with ProcessPoolExecutor(len(os.sched_getaffinity(0))) as executor:
         yield lambda function, jobs: list(executor.map(function, jobs, chunksize=4))
+
+
+class TestDataLaws:
+    def test_the_more_examples_the_more_is_learned_and_never_less(self):
+        simulation = worlds.simulate(
+            "examples", 0, replace(worlds.WORLDS["examples"].ranges, n_widths=(1, 1))
+        )
+        curves, sizes = simulation.curves, simulation.sizes
+        learned = (curves["loss"].isel(step=-1) < 0.1 * sizes.chance).squeeze("alpha").values
+        counts = learned.sum(axis=-1)  # by n_train, seed and width
+        assert (np.diff(counts, axis=0) >= 0).all()
+        assert (counts[-1] > counts[0]).all()
+        # By design as many as are drawn, where the need of each scatters about its median.
+        assert abs(counts[-1].mean() - sizes.n_learned) < 3 + 0.3 * sizes.n_learned
+
+    def test_needs_follow_the_law(self):
+        rng = np.random.default_rng(0)
+        sizes = worlds.draw_sizes(
+            rng, worlds.Ranges(n_subtasks=(100, 100), scatter=(0.1, 0.1), n_seeds=(9, 9))
+        )
+        need, n_train = data_laws.need_examples(sizes, rng, sizes.rarity**1.3)
+        slope = np.polyfit(np.log(sizes.frequency), np.log(need).mean(axis=(0, 1)), 1)[0]
+        spread = np.log(sizes.frequency).std() * np.sqrt(need.size)
+        assert abs(slope + 1.3) < 4 * 0.1 / spread
+        assert (np.diff(n_train) > 0).all()
 
 
 class TestForesight:

@@ -79,6 +79,9 @@ def claim_beta(axis: Axis, here: AtTau, confidence: float) -> Claim:
     """Ask whether x_k ∝ 1/p_k, by one law for all ranks."""
     law, window = here.time_laws[axis.name], beta_window(here)
     name = "learning time" if axis.name == "S" else "examples needed"
+    if axis.name == "S" and "D" in here.base.traces and math.isfinite(here.base.left.n_train[-1]):
+        why = "What is not learned with the most examples may lack examples, and not steps."
+        return unknown(axis.name, name, window, why, "online data beside the finite", asked=False)
     if not np.isfinite(law.beta).any():
         why = (
             f"A slope needs learned subtasks of different frequencies, "

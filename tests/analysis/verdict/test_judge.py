@@ -183,6 +183,13 @@ class TestData:
         assert question.outcome == "rejected"
         assert question.why == "examples needed along D fails."
 
+    def test_learning_times_are_not_asked_where_examples_may_be_what_lacks(self, along_data, data_world):
+        """What is not learned for lack of examples is not later in time: β would be above 1."""
+        claim = claims(along_data, "growth")["S", "learning time"]
+        assert (claim.asked, claim.holds, claim.needs) == (False, None, "online data beside the finite")
+        with_online = judge(data_world(n_train=(500, 2000, 10000, np.inf)), taus=())
+        assert claims(with_online, "growth")["S", "learning time"].asked
+
     def test_training_without_end_is_no_place_along_data(self, data_world):
         curves = data_world(n_train=(500, 2000, 10000, np.inf))
         assert list(measure(curves, taus=()).base.traces["D"].x) == [500, 2000, 10000]
