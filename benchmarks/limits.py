@@ -53,7 +53,7 @@ def measure_analysis(n_seeds: int) -> tuple[int, int]:
 
 
 def draw(training: dict[int, int], analysed: dict[int, tuple[int, int]], path: Path) -> None:
-    """Draw both against their sizes, with lines through the origin for what is linear."""
+    """Draw both against their sizes, each with the line through its ends."""
     with style.applied():
         figure = Figure(figsize=(7, 3), layout="constrained")
         left, right = figure.subplots(1, 2)
@@ -62,9 +62,9 @@ def draw(training: dict[int, int], analysed: dict[int, tuple[int, int]], path: P
             (right, list(analysed), [taken for taken, _ in analysed.values()], "seeds"),
         ):
             mib = np.array(y) / MIB
-            ax.loglog(x, mib, "o", label="measured")
-            ax.loglog(x, mib[-1] * np.array(x) / x[-1], color="0.6", label="in proportion")
-            ax.set(xlabel=label, ylabel="memory (MiB)")
+            ax.plot([x[0], x[-1]], [mib[0], mib[-1]], color="0.6", label="line through the ends")
+            ax.plot(x, mib, "o", label="measured")
+            ax.set(xlabel=label, ylabel="memory (MiB)", xlim=(0, None), ylim=(0, None))
         left.set_title("training")
         right.set_title("analysis, beyond the curves")
         left.legend()
