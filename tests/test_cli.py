@@ -276,7 +276,7 @@ class TestDemo:
         ]
 
     def test_failing_units(self, run, small, tiny_study):
-        small(training=tiny_study.training.model_copy(update={"learning_rate": 1e30}))
+        small(training=tiny_study.training.model_copy(update={"learning_rate": (1e30,)}))
         result = run("demo", "--out", "there", exit_code=1)
         assert result.stdout == ""
         assert result.stderr.count("failed: ") == 3

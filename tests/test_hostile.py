@@ -405,5 +405,6 @@ class TestCurves:
 def as_toml(value):
     """Write what JSON holds as TOML."""
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{key} = {as_toml(part)}" for key, part in value.items()) + "}"
+        there = {key: part for key, part in value.items() if part is not None}  # TOML has no word for none
+        return "{" + ", ".join(f"{key} = {as_toml(part)}" for key, part in there.items()) + "}"
     return json.dumps(value)

@@ -52,12 +52,13 @@ def path_of(name):
 def test_paths_of_every_command_are_of_one_type():
     types = [
         parameter.type
-        for command in main.commands.values()
+        for top in main.commands.values()
+        for command in (top.commands.values() if isinstance(top, click.Group) else [top])
         for parameter in command.params
         if isinstance(parameter.type, click.Path)
         or {"out", "path", "study", "tls_ca_file"} & {parameter.name}
     ]
-    assert len(types) == 6 + 6 + 1 + 3  # PATH, --out, STUDY, --tls-...
+    assert len(types) == 7 + 8 + 1 + 3 + 2  # PATH, --out, STUDY, --tls-..., what is imported
     assert all(isinstance(one, PathType) for one in types)
 
 

@@ -91,7 +91,8 @@ class Population(nn.Module):
         def uniform(*shape: int, fan_in: int) -> Tensor:
             bound = fan_in**-0.5
             values = torch.empty(shape, dtype=dtype, device=device)
-            return values.uniform_(-bound, bound, generator=generator)
+            # On meta, which has no values, torch would load its compiler to draw them, or to join tensors.
+            return values if values.is_meta else values.uniform_(-bound, bound, generator=generator)
 
         total = sum(self.widths)
         n_inputs = n_subtasks + n_bits
@@ -101,10 +102,15 @@ class Population(nn.Module):
         deeper = [w for _ in range(n_hidden_layers - 1) for w in self.widths]  # layer by layer
         self.hidden_weight = nn.ParameterList(uniform(w, w, fan_in=w) for w in deeper)
         self.hidden_bias = nn.ParameterList(uniform(w, fan_in=w) for w in deeper)
-        self.readout_weight = nn.Parameter(torch.cat([uniform(2, w, fan_in=w) for w in self.widths], dim=1))
-        self.readout_bias = nn.Parameter(torch.cat([uniform(2, 1, fan_in=w) for w in self.widths], dim=1))
+        self.readout_weight = nn.Parameter(torch.empty(2, total, dtype=dtype, device=device))
+        n_members = len(self.widths)
+        self.readout_bias = nn.Parameter(torch.empty(2, n_members, dtype=dtype, device=device))
+        with torch.no_grad():
+            for pair, columns in ((self.readout_weight, self.widths), (self.readout_bias, n_members * [1])):
+                for own, w in zip(torch.split(pair, list(columns), dim=1), self.widths, strict=True):
+                    own.copy_(uniform(2, own.shape[1], fan_in=w))
 
-        membership = torch.zeros(total, len(self.widths), dtype=dtype, device=device)
+        membership = torch.zeros(total, n_members, dtype=dtype, device=device)
         for column, rows in enumerate(torch.split(membership, list(self.widths))):
             rows[:, column] = 1
         self.membership: Tensor

@@ -28,6 +28,7 @@ def test_stays_the_same_between_versions():
         "data": 2440950710608614359,
         "init": 8226343694796210948,
         "evaluation": 6619194650426729951,
+        "examples": 8366031049750315900,
     }
 
 

@@ -243,7 +243,7 @@ class TestRunOnCluster:
 class TestFailedUnits:
     def test_a_diverging_one_is_recorded_and_not_tried_again(self, workers, in_workers, tiny_study, tmp_path):
         in_workers("quanta.sweep.units.train_unit", logged(tmp_path / "log"))
-        run = RunDirectory.create(tmp_path / "run", changed(tiny_study, learning_rate=1e30))
+        run = RunDirectory.create(tmp_path / "run", changed(tiny_study, learning_rate=(1e30,)))
         n_steps = []
         result = run_on_cluster(run, workers, "cpu", on_progress=n_steps.append)
         assert (result.n_done, sorted(result.failed)) == (0, ids(run.study))
