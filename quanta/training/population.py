@@ -109,7 +109,6 @@ class Population(nn.Module):
             for pair, columns in ((self.readout_weight, self.widths), (self.readout_bias, n_members * [1])):
                 for own, w in zip(torch.split(pair, list(columns), dim=1), self.widths, strict=True):
                     own.copy_(uniform(2, own.shape[1], fan_in=w))
-
         membership = torch.zeros(total, n_members, dtype=dtype, device=device)
         for column, rows in enumerate(torch.split(membership, list(self.widths))):
             rows[:, column] = 1
