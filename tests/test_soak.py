@@ -82,7 +82,8 @@ class TestKilled:
         )
         check(study, tmp_path, n_kills=4, longest=5, seconds=0.1)
 
-    @pytest.mark.parametrize("sampling", ["epochs", pytest.param("replacement", marks=pytest.mark.slow)])
+    @pytest.mark.slow
+    @pytest.mark.parametrize("sampling", ["epochs", "replacement"])
     def test_on_finite_training_sets(self, tmp_path, tiny_toml, sampling):
         """D below and above a batch of 16, with a smaller batch at the end of an epoch; some stop early."""
         study = tmp_path / "finite.toml"

@@ -329,7 +329,7 @@ def assert_same_bytes(found, expected):
         assert np.ascontiguousarray(found[name].values).tobytes() == variable.values.tobytes(), name
 
 
-@settings(max_examples=20)
+@settings(max_examples=8)
 @given(st.data())
 def test_the_same_bytes_whatever_the_way(tmp_path_factory, finished, data):
     """A run directory, a file, arrays, masked arrays, arrays with names, lazy datasets and long tables."""
