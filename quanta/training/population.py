@@ -89,10 +89,13 @@ class Population(nn.Module):
         self.n_threads = torch.get_num_threads()
 
         def uniform(*shape: int, fan_in: int) -> Tensor:
-            bound = fan_in**-0.5
-            values = torch.empty(shape, dtype=dtype, device=device)
+            values, bound = torch.empty(shape, dtype=dtype, device=device), fan_in**-0.5
             # On meta, which has no values, torch would load its compiler to draw them, or to join tensors.
             return values if values.is_meta else values.uniform_(-bound, bound, generator=generator)
+
+        def beside(pairs: list[Tensor]) -> Tensor:
+            n_columns = sum(pair.shape[1] for pair in pairs)
+            return pairs[0].new_empty(2, n_columns) if pairs[0].is_meta else torch.cat(pairs, dim=1)
 
         total = sum(self.widths)
         n_inputs = n_subtasks + n_bits
@@ -102,14 +105,11 @@ class Population(nn.Module):
         deeper = [w for _ in range(n_hidden_layers - 1) for w in self.widths]  # layer by layer
         self.hidden_weight = nn.ParameterList(uniform(w, w, fan_in=w) for w in deeper)
         self.hidden_bias = nn.ParameterList(uniform(w, fan_in=w) for w in deeper)
-        self.readout_weight = nn.Parameter(torch.empty(2, total, dtype=dtype, device=device))
-        n_members = len(self.widths)
-        self.readout_bias = nn.Parameter(torch.empty(2, n_members, dtype=dtype, device=device))
-        with torch.no_grad():
-            for pair, columns in ((self.readout_weight, self.widths), (self.readout_bias, n_members * [1])):
-                for own, w in zip(torch.split(pair, list(columns), dim=1), self.widths, strict=True):
-                    own.copy_(uniform(2, own.shape[1], fan_in=w))
-        membership = torch.zeros(total, n_members, dtype=dtype, device=device)
+        self.readout_weight, self.readout_bias = (
+            nn.Parameter(beside([uniform(2, n, fan_in=w) for n, w in zip(columns, self.widths, strict=True)]))
+            for columns in (self.widths, [1] * len(self.widths))
+        )
+        membership = torch.zeros(total, len(self.widths), dtype=dtype, device=device)
         for column, rows in enumerate(torch.split(membership, list(self.widths))):
             rows[:, column] = 1
         self.membership: Tensor
