@@ -17,7 +17,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from benchmarks.foresight import CONFIDENCE, foresee
+from benchmarks.foresight import CONFIDENCE, draw_with_seeds, foresee
 from benchmarks.worlds import WORLDS, Answer, Half, list_seeds, simulate
 from quanta.analysis import judge, select
 from quanta.analysis.fits.intervals import mean_over_seeds
@@ -134,14 +134,7 @@ def cover(job: tuple[str, int]) -> dict[tuple[str, int], list[tuple[float, float
         interval holds it.
     """
     name, seed = job
-    ranges = replace(
-        WORLDS[name].ranges,
-        n_seeds=(MANY_SEEDS, MANY_SEEDS),
-        n_subtasks=(20, 60),
-        n_widths=(5, 6),
-        n_evaluations=(30, 40),
-    )
-    curves = select(simulate(name, seed, ranges).curves)
+    curves = draw_with_seeds(name, seed, MANY_SEEDS)
     many = _values(measure(curves, taus=()).here)
     truth = {"beta": 1.0, "gamma": 1.0} | {
         exponent: float(np.nanmean(many[exponent])) for exponent in ("alpha_N", "share of the count")

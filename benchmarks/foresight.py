@@ -22,6 +22,13 @@ N_IMAGINED = 4000
 """Studies of normally distributed seeds, to find how often a claim would be unclear."""
 
 
+def draw_with_seeds(name: str, seed: int, n_seeds: int) -> xr.Dataset:
+    """Draw a world with many seeds, and few of all else, to be cut into studies of few seeds."""
+    few = {"n_subtasks": (20, 60), "n_widths": (5, 6), "n_evaluations": (30, 40)}
+    ranges = replace(WORLDS[name].ranges, n_seeds=(n_seeds, n_seeds), **few)
+    return select(simulate(name, seed, ranges).curves)
+
+
 def foresee(job: tuple[str, int]) -> dict[str, tuple[float, float]]:
     """Draw a world with many seeds: how often each claim of small studies is unclear, foreseen and seen.
 
@@ -29,14 +36,7 @@ def foresee(job: tuple[str, int]) -> dict[str, tuple[float, float]]:
     distributed; seen are the studies that the same seeds can be cut into.
     """
     name, seed = job
-    ranges = replace(
-        WORLDS[name].ranges,
-        n_seeds=(FORESEEING_SEEDS, FORESEEING_SEEDS),
-        n_subtasks=(20, 60),
-        n_widths=(5, 6),
-        n_evaluations=(30, 40),
-    )
-    curves = select(simulate(name, seed, ranges).curves)
+    curves = draw_with_seeds(name, seed, FORESEEING_SEEDS)
     studies = [
         _claims(curves.isel(seed=slice(first, first + STUDY_SEEDS)))
         for first in range(0, FORESEEING_SEEDS, STUDY_SEEDS)

@@ -138,8 +138,12 @@ class TestDataLaws:
         counts = learned.sum(axis=-1)  # by n_train, seed and width
         assert (np.diff(counts, axis=0) >= 0).all()
         assert (counts[-1] > counts[0]).all()
-        # By design as many as are drawn, where the need of each scatters about its median.
-        assert abs(counts[-1].mean() - sizes.n_learned) < 3 + 0.3 * sizes.n_learned
+        # What is needed of each subtask scatters about its median, in every seed anew.
+        ranks = np.arange(1, sizes.n_subtasks + 1)
+        enough = np.interp(sizes.n_learned + 0.5, ranks, sizes.rarity)
+        p = stats.norm.cdf(np.log(enough / sizes.rarity) / sizes.scatter)
+        error = np.sqrt((p * (1 - p)).sum() / sizes.n_seeds)
+        assert abs(counts[-1].mean() - p.sum()) < 4 * error
 
     def test_needs_follow_the_law(self):
         rng = np.random.default_rng(0)

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from quanta.analysis.figures import style
 from quanta.analysis.verdict.conditions import PREDICTIONS, Compared, Conditions, Row
-from quanta.study.axes import ALPHA, CONDITIONS
+from quanta.study.axes import ALPHA, symbol_of
 
 _TITLES = {
     "alpha": "quanta exponent α",
@@ -18,7 +18,6 @@ _TITLES = {
     "batch_size": "batch size",
     "learning_rate": "learning rate",
 }
-_SYMBOLS = {axis.name: axis.symbol for axis in CONDITIONS}
 
 _LINES: dict[str, tuple[str, dict[str, Any]]] = {
     "infinite": ("infinite K", {"color": style.GUIDE, "linestyle": "--"}),
@@ -46,7 +45,7 @@ def plot_exponents_by_condition(found: Conditions) -> Figure:
     for row in found.rows:
         if isinstance(row.condition[along], int | float):
             others = [name for name in found.varied if name != along]
-            title = ", ".join(f"{_SYMBOLS.get(name, name)} = {row.condition[name]}" for name in others)
+            title = ", ".join(f"{symbol_of(name)} = {row.condition[name]}" for name in others)
             groups.setdefault(title, []).append(row)
     n_columns, n_rows = max(1, len(found.exponents)), max(1, len(groups))
     size = (style.DOUBLE_COLUMN * max(n_columns, 1.2) / 2, 0.7 + 2.3 * n_rows)

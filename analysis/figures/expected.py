@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quanta.analysis.axes import Axis
-from quanta.analysis.theories.protocol import Theory
+from quanta.analysis.theories.protocol import RESOURCES, Theory
 from quanta.analysis.verdict.predictions import observe
 from quanta.analysis.verdict.statistics import Statistics
 
@@ -14,9 +14,6 @@ Array = NDArray[np.float64]
 
 Expected = Mapping[str, Callable[[Array], Array]]
 """What theories expect: by its name, a function from places along an axis to the mean loss in bits."""
-
-_RESOURCES = {"n_parameters": "n_parameters", "step": "step", "n_train": "n_examples"}
-"""How theories call what is varied along an axis, by the axis's coordinate."""
 
 
 def expect_loss(statistics: Statistics, axis: Axis, *theories: type[Theory]) -> Expected:
@@ -37,7 +34,7 @@ def expect_loss(statistics: Statistics, axis: Axis, *theories: type[Theory]) -> 
         By the names of the theories. Without those that do not speak of the resource. A function is NaN where
         a constant is not known.
     """
-    left, varied = statistics.base.left, _RESOURCES.get(axis.coordinate)
+    left, varied = statistics.base.left, RESOURCES[axis.name]
     largest = {
         "n_parameters": float(left.n_parameters[-1]),
         "step": float(left.last_step[-1, :, -1].min()),
@@ -50,7 +47,7 @@ def expect_loss(statistics: Statistics, axis: Axis, *theories: type[Theory]) -> 
         fixed = {name: at for name, at in largest.items() if name in theory.resources and np.isfinite(at)}
 
         def loss(x: Array) -> Array:
-            return np.asarray(fitted.left(left.frequency, **fixed | {str(varied): x}) @ mass)
+            return np.asarray(fitted.left(left.frequency, **fixed | {varied: x}) @ mass)
 
         return loss
 

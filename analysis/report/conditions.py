@@ -8,12 +8,10 @@ from rich.text import Text
 
 from quanta.analysis.report.text import COLORS, estimate, number, percent, print_table
 from quanta.analysis.verdict.conditions import PREDICTIONS, Conditions, Row
-from quanta.study.axes import CONDITIONS
+from quanta.study.axes import symbol_of
 
 NAMES = {"infinite": "∞", "finite": "K", "serial": "serial"}
 """Each prediction at the head of a column."""
-
-_SYMBOLS = {axis.name: axis.symbol for axis in CONDITIONS}
 
 
 def render_conditions(found: Conditions, console: Console) -> None:
@@ -26,7 +24,7 @@ def render_conditions(found: Conditions, console: Console) -> None:
     console : Console
         Where to; in few columns the table takes several blocks.
     """
-    fixed = [f"{_symbol(n)} = {x}" for n, x in found.rows[0].condition.items() if n not in found.varied]
+    fixed = [f"{symbol_of(n)} = {x}" for n, x in found.rows[0].condition.items() if n not in found.varied]
     title = Text(f"{found.study}: " if found.study else "", style="bold")
     console.print(title.append(f"exponents in {len(found.rows)} slices"))
     settings = [*fixed, f"intervals: {percent(found.confidence)}, Student over seeds"]
@@ -38,16 +36,12 @@ def render_conditions(found: Conditions, console: Console) -> None:
     console.print(Text(meaning, style="dim"))
     console.print()
     heads = [head for name in found.exponents for head in (name, *NAMES.values())]
-    columns = [*map(_symbol, found.varied), *heads, *found.rows[0].outcomes, "seeds"]
+    columns = [*map(symbol_of, found.varied), *heads, *found.rows[0].outcomes, "seeds"]
     rows = [_cells(found, row) for row in found.rows]
     print_table(console, columns, rows, n_keys=len(found.varied), left=0)
     for name in found.exponents:
         for said in _sum_up(found, name):
             console.print(Padding(Text(said), (0, 0, 0, 2)))
-
-
-def _symbol(name: str) -> str:
-    return _SYMBOLS.get(name, name)
 
 
 def _cells(found: Conditions, row: Row) -> list[str | Text]:
@@ -75,7 +69,7 @@ def _sum_up(found: Conditions, name: str) -> Iterator[str]:
             predicted = _list({prediction: getattr(change, prediction) for prediction in PREDICTIONS})
             yield (
                 f"{name} changes by {estimate(change.estimate, change.lower, change.upper)} from "
-                f"{_symbol(varied)} = {change.start[varied]} to {change.end[varied]}{p_value}"
+                f"{symbol_of(varied)} = {change.start[varied]} to {change.end[varied]}{p_value}"
                 f"{predicted and f'; predicted: {predicted}'}."
             )
 

@@ -16,6 +16,9 @@ from quanta.analysis.records import Record
 
 Array = NDArray[np.float64]
 
+RESOURCES = {"N": "n_parameters", "S": "step", "D": "n_examples"}
+"""How theories call what is varied along an axis, by the axis's name."""
+
 
 @dataclass(frozen=True, eq=False)
 class Observed(Record):
@@ -61,12 +64,12 @@ class Theory(ABC):
     source : str
         Where it is from: arXiv or DOI.
     resources : tuple of str
-        What it speaks of, among "n_parameters", "step" and "n_examples".
+        What it speaks of, among the values of `RESOURCES`.
     """
 
     name: ClassVar[str]
     source: ClassVar[str]
-    resources: ClassVar[tuple[str, ...]] = ("n_parameters", "step", "n_examples")
+    resources: ClassVar[tuple[str, ...]] = tuple(RESOURCES.values())
 
     def left(
         self,

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from quanta.analysis.axes import RESOURCES, Axis
 from quanta.analysis.fits.intervals import difference_of_means
+from quanta.analysis.theories import protocol
 from quanta.analysis.theories.domino import Domino
 from quanta.analysis.verdict.exponents import predict
 from quanta.analysis.verdict.judge import Verdict
@@ -28,9 +29,6 @@ PREDICTIONS = ("infinite", "finite", "serial")
 """Infinitely many subtasks: α along N, α/(1+α) along S and D. Finite K and serial: what is measured on curves
 that the multilinear model and the Domino model make at the constants fitted to the slice. For infinitely many
 subtasks one after another gives α along S too."""
-
-_OF_SERIAL = {"width": "n_parameters", "step": "step", "n_train": "n_examples"}
-"""How theories call what is varied along an axis, by the axis's dimension."""
 
 Value = float | int | str
 
@@ -192,7 +190,7 @@ def _row(condition: dict[str, Value], verdict: Verdict, seed: int) -> Row:
     exponents = {}
     for axis in (one.axis for one in here.base.traces.values()):
         found = verdict.exponents[axis.exponent]
-        speaks = _OF_SERIAL[axis.dim] in Domino.resources
+        speaks = protocol.RESOURCES[axis.name] in Domino.resources
         exponents[axis.exponent] = Compared(
             found.estimate,
             found.lower,

@@ -79,9 +79,11 @@ def claim_beta(axis: Axis, here: AtTau, confidence: float) -> Claim:
     """Ask whether x_k ∝ 1/p_k, by one law for all ranks."""
     law, window = here.time_laws[axis.name], beta_window(here)
     name = "learning time" if axis.name == "S" else "examples needed"
-    if axis.name == "S" and "D" in here.base.traces and math.isfinite(here.base.left.n_train[-1]):
-        why = "What is not learned with the most examples may lack examples, and not steps."
-        return unknown(axis.name, name, window, why, "online data beside the finite", asked=False)
+    if axis.name == "S" and _may_lack_examples(here):
+        why = "What is not learned from a finite training set may lack examples, and not steps."
+        # Where there is an axis D, the examples needed say it in its place.
+        asked = "D" not in here.base.traces
+        return unknown(axis.name, name, window, why, "online data", asked=asked)
     if not np.isfinite(law.beta).any():
         why = (
             f"A slope needs learned subtasks of different frequencies, "
@@ -118,6 +120,11 @@ def claim_beta(axis: Axis, here: AtTau, confidence: float) -> Claim:
     return claim
 
 
+def _may_lack_examples(here: AtTau) -> bool:
+    """Whether the networks that are followed along N and S were trained on a finite training set."""
+    return math.isfinite(here.base.left.n_train[-1])
+
+
 def _p_two_sided(values: Array) -> float:
     """p-value that the mean over seeds is 0; 1 if not known."""
     known = values[np.isfinite(values)]
@@ -128,6 +135,9 @@ def _p_two_sided(values: Array) -> float:
 
 def claim_gamma(here: AtTau, confidence: float) -> Claim:
     """Ask whether the count is in proportion to the number of parameters where room is the limit."""
+    if _may_lack_examples(here):
+        why = "What ended learning on a finite training set may be a lack of examples, and not of room."
+        return unknown("N", "room", GAMMA_WINDOW, why, "online data", asked=False)
     if not math.isfinite(here.mean_gamma(confidence).estimate):
         why = (
             f"In {here.is_full.sum()} of {here.is_full.size} networks room is the limit: "

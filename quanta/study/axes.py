@@ -90,3 +90,8 @@ STUDY_AXES = (ALPHA, N_SUBTASKS, N_BITS, BATCH_SIZE, LEARNING_RATE, N_TRAIN, SEE
 CONDITIONS = tuple(axis for axis in STUDY_AXES if axis.role == "condition")
 CURVES_AXES = tuple(axis for axis in STUDY_AXES if axis.section is None)
 """Those that are dimensions of Curves, and fields at the top of a study."""
+
+
+def symbol_of(condition: str) -> str:
+    """Return how a condition is printed, by its name; that itself if it is none of ours."""
+    return next((axis.symbol for axis in CONDITIONS if axis.name == condition), condition)

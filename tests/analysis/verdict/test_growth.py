@@ -32,7 +32,7 @@ def spread(mean, half=0.01, n=N_SEEDS):
 def here_with(*, alpha=0.4, law=None, order=None, expected=None, gamma=None, full=0.8, p=None):
     """Statistics of which only those asked for are there."""
     frequency = zipf_frequencies(64, alpha) if p is None else p
-    left = SimpleNamespace(frequency=frequency)
+    left = SimpleNamespace(frequency=frequency, n_train=np.array([np.inf]))
     here = SimpleNamespace(base=Base(None, alpha, left, {}, {}))
     if law is not None:
         nothing = np.full(N_SEEDS, np.nan)

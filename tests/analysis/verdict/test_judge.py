@@ -186,9 +186,13 @@ class TestData:
     def test_learning_times_are_not_asked_where_examples_may_be_what_lacks(self, along_data, data_world):
         """What is not learned for lack of examples is not later in time: β would be above 1."""
         claim = claims(along_data, "growth")["S", "learning time"]
-        assert (claim.asked, claim.holds, claim.needs) == (False, None, "online data beside the finite")
+        assert (claim.asked, claim.holds, claim.needs) == (False, None, "online data")
         with_online = judge(data_world(n_train=(500, 2000, 10000, np.inf)), taus=())
-        assert claims(with_online, "growth")["S", "learning time"].asked
+        assert claims(with_online, "growth")["S", "learning time"].statistic is not None
+        alone = judge(data_world(n_train=(10000,)), taus=())
+        claim = claims(alone, "growth")["S", "learning time"]
+        assert not claims(alone, "growth")["N", "room"].asked  # nor is it room that ends learning
+        assert (claim.asked, claim.holds, alone.questions["growth"].outcome) == (True, None, "inconclusive")
 
     def test_training_without_end_is_no_place_along_data(self, data_world):
         curves = data_world(n_train=(500, 2000, 10000, np.inf))
